@@ -1,0 +1,76 @@
+"""Terms that compare two images pixel by pixel, or window by window.
+
+All of them are called with (restored, clean), both (B, C, H, W) float32 and nominally 0..1, and return a scalar: 0 for
+equal images, the mean over batch, channels and pixels otherwise.
+"""
+
+from typing import ClassVar, Literal
+
+from pydantic import PositiveFloat
+from torch import Tensor, nn
+
+from losses.structural import MultiScaleStructuralLoss, StructuralLoss
+from losses.term import TermOptions
+
+
+class L1(TermOptions):
+    """Mean absolute difference."""
+
+    family: ClassVar = "pixel"
+    class_name: Literal["L1"] = "L1"
+
+    def build(self) -> nn.Module:
+        return nn.L1Loss()
+
+
+class L2(TermOptions):
+    """Mean squared difference."""
+
+    family: ClassVar = "pixel"
+    class_name: Literal["L2"] = "L2"
+
+    def build(self) -> nn.Module:
+        return nn.MSELoss()
+
+
+class Charbonnier(TermOptions):
+    """Mean absolute difference, rounded off near 0: mean of sqrt(difference^2 + epsilon^2) (Lai et al. 2017)."""
+
+    family: ClassVar = "pixel"
+    class_name: Literal["Charbonnier"] = "Charbonnier"
+    epsilon: PositiveFloat = 1e-3
+    """Difference below which the term grows as a square [of the white level]; also its value for equal images."""
+
+    def build(self) -> nn.Module:
+        return CharbonnierLoss(self.epsilon)
+
+
+class Ssim(TermOptions):
+    """1 - SSIM (Wang et al. 2004). It hardly sees a shift of brightness or colour: for use beside L1 or its like."""
+
+    family: ClassVar = "pixel"
+    class_name: Literal["ssim"] = "ssim"
+
+    def build(self) -> nn.Module:
+        return StructuralLoss()
+
+
+class MsSsim(TermOptions):
+    """1 - multi-scale SSIM (Wang et al. 2003), for images above 160 pixels: for use beside L1 or its like."""
+
+    family: ClassVar = "pixel"
+    class_name: Literal["ms_ssim"] = "ms_ssim"
+
+    def build(self) -> nn.Module:
+        return MultiScaleStructuralLoss()
+
+
+class CharbonnierLoss(nn.Module):
+    """Mean of sqrt(difference^2 + epsilon^2). Source: Lai et al., Deep Laplacian Pyramid Networks, 2017, equation 4."""
+
+    def __init__(self, epsilon: float):
+        super().__init__()
+        self.epsilon = epsilon
+
+    def forward(self, restored: Tensor, clean: Tensor) -> Tensor:
+        return ((restored - clean).square() + self.epsilon**2).sqrt().mean()

@@ -1,0 +1,61 @@
+"""--set a.b=value: one key of an option file given on the command line."""
+
+import copy
+import json
+from typing import Any
+
+from options.mistakes import UserError
+
+
+def apply_overrides(data: Any, overrides: list[str]) -> Any:
+    """A copy of an option file's data with each "a.b=value" put in its place.
+
+    A value is read as JSON, else as text; an item of a list is named by its number. What is put in is validated with
+    the file, so a key that does not exist is reported there. UserError with a line for each override that has no place.
+    """
+    data = copy.deepcopy(data)
+    mistakes = []
+    for override in overrides:
+        try:
+            _apply(data, override)
+        except UserError as error:
+            mistakes.append(f"--set {override}: {error}")
+    if mistakes:
+        raise UserError(*mistakes)
+    return data
+
+
+def _apply(data: Any, override: str) -> None:
+    place, separator, text = override.partition("=")
+    if not separator or not all(place.split(".")):
+        raise UserError("give it as key=value or section.key=value")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    *sections, last = place.split(".")
+    for depth, step in enumerate(sections):
+        here = ".".join(sections[:depth]) or "the file"
+        if isinstance(data, list):
+            data = data[_index(data, step, here)]
+        else:
+            if _section(data, here).get(step) is None:  # a section that was left out, or is null
+                data[step] = {}
+            data = data[step]
+    here = ".".join(sections) or "the file"
+    if isinstance(data, list):
+        data[_index(data, last, here)] = value
+    else:
+        _section(data, here)[last] = value
+
+
+def _section(data: Any, here: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise UserError(f"{here} is {json.dumps(data)}, which holds no keys")
+    return data
+
+
+def _index(items: list[Any], step: str, here: str) -> int:
+    if not step.isdecimal() or int(step) >= len(items):
+        raise UserError(f"{here} is a list: name an item by its number, 0 to {len(items) - 1}")
+    return int(step)

@@ -1,0 +1,38 @@
+"""python -m restore.benchmark: measures a part of the suite on this machine."""
+
+import sys
+from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
+from collections.abc import Callable
+
+from restore.command_line import run
+
+
+def read_arguments(words: list[str] | None = None) -> Namespace:
+    """The arguments of restore.benchmark; ends the program at --help or a mistake, as argparse does."""
+    parser = ArgumentParser("python -m restore.benchmark", description="Measures a part of the suite on this machine.")
+    parts = parser.add_subparsers(dest="part", metavar="PART", required=True)
+    network = parts.add_parser(
+        "network",
+        help="SCUNet as built here against its published formulation",
+        description="Times SCUNet as built here against its published formulation, interleaved, and compares outputs.",
+        formatter_class=ArgumentDefaultsHelpFormatter,
+    )
+    network.add_argument("--config", type=int, nargs=7, default=[4] * 7, metavar="N", help="blocks of each stage")
+    network.add_argument("--size", type=int, default=256, metavar="N", help="side of the image restored [pixels]")
+    network.add_argument("--train-size", type=int, default=64, metavar="N", help="side of training crops [pixels]")
+    network.add_argument("--batch-size", type=int, default=2, metavar="N", help="training crops per step")
+    network.add_argument("--repeats", type=int, default=10, metavar="N", help="rounds, of which the median counts")
+    network.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps; the best there is if left out")
+    network.add_argument("--compile", action="store_true", help="times it under torch.compile too")
+    return parser.parse_args(words)
+
+
+def main(arguments: Namespace) -> None:
+    from restore.benchmark.network import benchmark_network  # takes seconds to import, and --help must not wait
+
+    benchmarks: dict[str, Callable[[Namespace], None]] = {"network": benchmark_network}
+    benchmarks[arguments.part](arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, read_arguments()))

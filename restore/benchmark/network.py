@@ -1,0 +1,108 @@
+"""SCUNet as built here, timed against its published formulation written plainly, and compared with it."""
+
+import statistics
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from restore.benchmark.plain_scunet import PlainSCUNet
+from restore.device import choose_device, describe_device
+from restore.networks import build_generator
+
+N_CHANNELS = 4
+WARM_UP = 2
+"""Rounds that are not counted: they compile, tune and fill the caches."""
+
+
+class Contestant(NamedTuple):
+    """A network and the precision that it runs in."""
+
+    name: str
+    network: nn.Module
+    dtype: torch.dtype = torch.float32
+
+
+def benchmark_network(arguments: Namespace) -> None:
+    """Prints a table of medians [ms] and of speeds as a multiple of the published formulation's in float32."""
+    device = choose_device(arguments.device)
+    torch.manual_seed(0)
+    options = {"class_name": "SCUNet", "n_channels": N_CHANNELS, "config": arguments.config}
+    ours = build_generator(options)
+    published = PlainSCUNet(N_CHANNELS, arguments.config)
+    published.load_state_dict(ours.state_dict())
+    ours, published = ours.to(device, memory_format=torch.channels_last), published.to(device)
+    crops = torch.rand(arguments.batch_size, N_CHANNELS, *[arguments.train_size] * 2, device=device)
+    image = torch.rand(1, N_CHANNELS, *[arguments.size] * 2, device=device)
+
+    print(describe_device(device))
+    print(f"SCUNet {arguments.config}, {sum(weights.numel() for weights in ours.parameters()):,} parameters")
+    print(f"outputs differ by {difference(ours, published, image):.1e} of their standard deviation (rms)")
+    print(f"medians of {arguments.repeats} interleaved rounds\n")
+    contestants = [
+        Contestant("published, float32", published),
+        Contestant("ours, float32", ours),
+        Contestant("ours, bfloat16", ours, torch.bfloat16),
+    ]
+    if arguments.compile:
+        compiled = torch.compile(ours)
+        contestants += [
+            Contestant("ours compiled, float32", compiled),
+            Contestant("ours compiled, bfloat16", compiled, torch.bfloat16),
+        ]
+    for title, step, images in (("training", train, crops), ("inference", infer, image)):
+        shape = "x".join(map(str, images.shape))
+        print_table(f"{title}, {shape}", contestants, interleaved(step, contestants, images, arguments.repeats))
+
+
+def difference(one: nn.Module, other: nn.Module, image: Tensor) -> float:
+    """Root mean square difference of two networks' outputs, as a part of the second's standard deviation."""
+    with torch.inference_mode():
+        expected = other(image)
+        return float((one(image) - expected).square().mean().sqrt() / expected.std())
+
+
+def train(contestant: Contestant, crops: Tensor) -> None:
+    """Forward, loss and backward; the optimiser's part is the same for all and left out."""
+    with torch.autocast(crops.device.type, contestant.dtype, enabled=contestant.dtype != torch.float32):
+        restored = contestant.network(crops)
+    functional.l1_loss(restored.float(), crops).backward()
+    contestant.network.zero_grad(set_to_none=True)
+
+
+def infer(contestant: Contestant, image: Tensor) -> None:
+    autocast = torch.autocast(image.device.type, contestant.dtype, enabled=contestant.dtype != torch.float32)
+    with torch.inference_mode(), autocast:
+        contestant.network(image)
+
+
+def interleaved(
+    step: Callable[[Contestant, Tensor], None], contestants: list[Contestant], images: Tensor, repeats: int
+) -> list[float]:
+    """The median time of each [s]. All take a turn in every round, so that a busy machine slows all alike."""
+    times: list[list[float]] = [[] for _ in contestants]
+    for counted in [False] * WARM_UP + [True] * repeats:
+        for contestant, its_times in zip(contestants, times, strict=True):
+            _wait_for(images.device)
+            start = time.perf_counter()
+            step(contestant, images)
+            _wait_for(images.device)
+            if counted:
+                its_times.append(time.perf_counter() - start)
+    return [statistics.median(its_times) for its_times in times]
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type in ("cuda", "mps"):
+        getattr(torch, device.type).synchronize()
+
+
+def print_table(title: str, contestants: list[Contestant], seconds: list[float]) -> None:
+    print(f"{title:32}{'ms':>10}{'speed':>8}")
+    for contestant, time_taken in zip(contestants, seconds, strict=True):
+        print(f"  {contestant.name:30}{time_taken * 1000:10.1f}{seconds[0] / time_taken:7.2f}x")
+    print()

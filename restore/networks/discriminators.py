@@ -1,0 +1,146 @@
+"""Networks that judge images: high where they take what they see for clean, low for restored.
+
+Their verdicts are logits, without a sigmoid. Losses run them in float32 on float32 images.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
+
+from options.base import Options
+from options.mistakes import UserError
+
+SLOPE = 0.2  # of every LeakyReLU, as in both sources
+
+
+class PatchDiscriminatorOptions(Options):
+    """PatchGAN (Isola et al. 2017): a verdict on every patch, 70 x 70 pixels with 3 layers."""
+
+    class_name: Literal["PatchDiscriminator"] = "PatchDiscriminator"
+    width: PositiveInt = 64
+    """Channels of the first layer, doubled by each following one up to eight times."""
+    n_layers: PositiveInt = 3
+    """Layers that halve the image; a patch measures 16, 34, 70, 142 pixels with 1, 2, 3, 4."""
+    norm: Literal["none", "instance", "batch"] = "none"
+    """Normalisation between layers. "none" suits wgan best: "instance" divides by the contrast, small in smooth
+    crops, so that a gradient penalty starts at hundreds, and "batch" can't be used with one."""
+
+    @property
+    def uses_batch_norm(self) -> bool:
+        return self.norm == "batch"
+
+    def build(self, n_channels: int) -> nn.Module:
+        return PatchDiscriminator(self, n_channels)
+
+
+class UNetDiscriminatorOptions(Options):
+    """UNet with spectral normalisation (Wang et al. 2021, Real-ESRGAN): a verdict on every pixel."""
+
+    class_name: Literal["UNetDiscriminator"] = "UNetDiscriminator"
+    width: PositiveInt = 64
+    """Channels at full resolution, doubled at each of the three halvings."""
+
+    uses_batch_norm: ClassVar[bool] = False
+
+    def build(self, n_channels: int) -> nn.Module:
+        return UNetDiscriminator(self, n_channels)
+
+
+class PatchDiscriminator(nn.Module):
+    """(B, C, H, W) -> (B, 1, h, w), a logit for each of the overlapping patches; h = H/8 - 2 with 3 layers.
+
+    Source: Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017, appendix 6.1.2;
+    theirs sees the input too, this one the image alone. H and W are any from smallest_side on: 24 with 3 layers.
+    """
+
+    def __init__(self, options: PatchDiscriminatorOptions, n_channels: int):
+        super().__init__()
+        self.smallest_side = 3 * 2**options.n_layers
+        layers = [nn.Conv2d(n_channels, options.width, 4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
+        channels = options.width
+        for depth in range(1, options.n_layers + 1):
+            wider = options.width * min(2**depth, 8)
+            stride = 2 if depth < options.n_layers else 1
+            # A normalisation has a bias of its own.
+            layers.append(nn.Conv2d(channels, wider, 4, stride, padding=1, bias=options.norm == "none"))
+            layers += [*_normalisation(options.norm, wider), nn.LeakyReLU(SLOPE)]
+            channels = wider
+        layers.append(nn.Conv2d(channels, 1, 4, padding=1))
+        self.layers = nn.Sequential(*layers)
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, std=0.02)
+
+    def forward(self, image: Tensor) -> Tensor:
+        _require_side(image, self.smallest_side)
+        return self.layers(image)
+
+
+class UNetDiscriminator(nn.Module):
+    """(B, C, H, W) -> (B, 1, H, W), a logit for each pixel that has seen its surroundings. H and W are 8 or more.
+
+    Source: Wang et al., Real-ESRGAN, 2021, section 3.3 and figure 6. Where theirs doubles the size on the way up, this
+    one goes to the size that the way down had, so that sides need be no multiple of 8.
+    """
+
+    smallest_side = 8
+
+    def __init__(self, options: UNetDiscriminatorOptions, n_channels: int):
+        super().__init__()
+        width = options.width
+        self.head = nn.Conv2d(n_channels, width, 3, padding=1)
+        self.down = nn.ModuleList(
+            spectral_norm(nn.Conv2d(width * 2**level, width * 2 ** (level + 1), 4, 2, padding=1, bias=False))
+            for level in range(3)
+        )
+        self.up = nn.ModuleList(
+            spectral_norm(nn.Conv2d(width * 2 ** (level + 1), width * 2**level, 3, padding=1, bias=False))
+            for level in reversed(range(3))
+        )
+        self.body = nn.ModuleList(spectral_norm(nn.Conv2d(width, width, 3, padding=1, bias=False)) for _ in range(2))
+        self.tail = nn.Conv2d(width, 1, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        _require_side(image, self.smallest_side)
+        features = _activated(self.head(image))
+        skipped = []
+        for layer in self.down:
+            skipped.append(features)
+            features = _activated(layer(features))
+        for layer in self.up:
+            beside = skipped.pop()
+            features = functional.interpolate(features, size=beside.shape[-2:], mode="bilinear", align_corners=False)
+            features = _activated(layer(features)) + beside
+        for layer in self.body:
+            features = _activated(layer(features))
+        return self.tail(features)
+
+
+def _activated(features: Tensor) -> Tensor:
+    return functional.leaky_relu(features, SLOPE)
+
+
+def _normalisation(norm: str, channels: int) -> list[nn.Module]:
+    match norm:
+        case "instance":
+            return [nn.InstanceNorm2d(channels, affine=True)]
+        case "batch":
+            return [nn.BatchNorm2d(channels)]
+        case _:
+            return []
+
+
+def _require_side(image: Tensor, side: int) -> None:
+    height, width = image.shape[-2:]
+    if min(height, width) < side:
+        raise UserError(
+            f"discriminator: images of {height} x {width} pixels given; it needs {side} x {side} or more: larger crops"
+        )
+
+
+DiscriminatorOptions = Annotated[
+    PatchDiscriminatorOptions | UNetDiscriminatorOptions, Field(discriminator="class_name")
+]

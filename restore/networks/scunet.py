@@ -1,0 +1,191 @@
+"""SCUNet: a UNet whose blocks pass half of their channels through convolutions and half through windowed attention.
+
+Source: Zhang et al., Practical Blind Denoising via Swin-Conv-UNet and Data Synthesis, 2022 (arXiv 2203.13278), and the
+network that its authors publish: names, shapes and outputs are theirs, so their weights load unchanged.
+Feature maps are (B, H, W, C) between the layers, which is channels-last memory: convolutions read it as it lies, and a
+1x1 convolution is a linear layer on it.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional
+
+from options.base import Options
+from restore.networks.padding import crop, pad_to_multiple
+from restore.networks.window_attention import WINDOW, WindowAttention, from_windows, strangers, to_windows
+
+Blocks = PositiveInt
+
+
+class SCUNetOptions(Options):
+    """SCUNet (Zhang et al. 2022): convolutions and windowed attention side by side."""
+
+    class_name: Literal["SCUNet"] = "SCUNet"
+    n_channels: PositiveInt
+    """Planes of the image, in and out: 4 for packed raw (R, G1, G2, B), 3 for sRGB."""
+    config: tuple[Blocks, Blocks, Blocks, Blocks, Blocks, Blocks, Blocks] = (4, 4, 4, 4, 4, 4, 4)
+    """Blocks of each stage: three on the way down, the body, three on the way up."""
+    dim: int = Field(default=64, gt=0, multiple_of=64)
+    """Channels at full resolution, doubled at each halving: a multiple of 64, as half of them go in heads of 32."""
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """Stochastic depth: chance that the last block leaves out a branch in training; rises linearly from 0."""
+    use_sigmoid: bool = False
+    """Ends with a sigmoid, so that the output lies in 0..1."""
+
+    def build(self) -> nn.Module:
+        """A network with random weights."""
+        return SCUNet(self)
+
+
+class PointwiseConv(nn.Conv2d):
+    """A 1x1 convolution as a linear layer. (B, H, W, C) both ways."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, channels, kernel_size=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return functional.linear(image, self.weight.flatten(1), self.bias)
+
+
+class StochasticDepth(nn.Module):
+    """In training, sets a residual branch to zero for a part of the samples and scales up the others.
+
+    Source: Huang et al., Deep Networks with Stochastic Depth, 2016. Draws with the device's global generator.
+    """
+
+    def __init__(self, probability: float):
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, branch: Tensor) -> Tensor:
+        if not (self.training and self.probability):
+            return branch
+        kept = torch.rand(len(branch), 1, 1, 1, device=branch.device) >= self.probability
+        return branch * (kept / (1 - self.probability)).to(branch.dtype)
+
+
+class TransformerBlock(nn.Module):
+    """Attention within windows, then a perceptron, each as a residual. (B, H, W, C) both ways.
+
+    shifted  moves the windows by half their side, so that information crosses the edges that the block before had.
+    """
+
+    def __init__(self, channels: int, shifted: bool, drop_path: float):
+        super().__init__()
+        self.shift = WINDOW // 2 if shifted else 0
+        self.ln1 = nn.LayerNorm(channels)
+        self.msa = WindowAttention(channels)
+        self.ln2 = nn.LayerNorm(channels)
+        self.mlp = nn.Sequential(nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels))
+        self.drop_path = StochasticDepth(drop_path)
+
+    def forward(self, image: Tensor) -> Tensor:
+        _, height, width, _ = image.shape
+        apart = strangers(height, width, self.shift, image.device) if self.shift else None
+        windows = to_windows(image, self.shift)
+        windows = windows + self.drop_path(self.msa(self.ln1(windows), apart))
+        windows = windows + self.drop_path(self.mlp(self.ln2(windows)))
+        return from_windows(windows, height, width, self.shift)
+
+
+class ConvTransformerBlock(nn.Module):
+    """Half of the channels through two 3x3 convolutions, half through a transformer. (B, H, W, C) both ways."""
+
+    def __init__(self, channels: int, shifted: bool, drop_path: float):
+        super().__init__()
+        half = channels // 2
+        self.trans_block = TransformerBlock(half, shifted, drop_path)
+        self.conv1_1 = PointwiseConv(channels)
+        self.conv1_2 = PointwiseConv(channels)
+        self.conv_block = nn.Sequential(
+            nn.Conv2d(half, half, 3, padding=1, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(half, half, 3, padding=1, bias=False),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        local, distant = self.conv1_1(image).chunk(2, dim=-1)
+        local = local + as_planes(self.conv_block, local)
+        distant = self.trans_block(distant)
+        return image + self.conv1_2(torch.cat((local, distant), dim=-1))
+
+
+class Halving(nn.Conv2d):
+    """Twice the channels at half the resolution. (B, H, W, C) -> (B, H/2, W/2, 2C)."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, 2 * channels, kernel_size=2, stride=2, bias=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return as_planes(super().forward, image)
+
+
+class Doubling(nn.ConvTranspose2d):
+    """Half the channels at twice the resolution. (B, H, W, C) -> (B, 2H, 2W, C/2)."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, channels // 2, kernel_size=2, stride=2, bias=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return as_planes(super().forward, image)
+
+
+def as_planes(layer: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+    """Applies a layer for (B, C, H, W) to an image that lies as (B, H, W, C), without moving memory."""
+    return layer(image.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class SCUNet(nn.Module):
+    """Restores (B, n_channels, H, W) -> the same shape and dtype, for any H and W.
+
+    In each stage every second block has shifted windows, whatever the image's size: the published code leaves the shift
+    out where a level of its nominal 256x256 input would be no larger than a window, and none is.
+    """
+
+    size_multiple = 64
+    """What H and W are padded to a multiple of inside: three halvings, then windows [pixels]."""
+    channels_last = True
+    """Whether weights and images in channels-last memory are faster."""
+    half_precision_safe = True
+    """Whether it trains and restores under autocast to float16 and bfloat16."""
+
+    def __init__(self, options: SCUNetOptions):
+        super().__init__()
+        self.n_channels = options.n_channels
+        self.ending = nn.Sigmoid() if options.use_sigmoid else nn.Identity()
+        dim = options.dim
+        drop_paths = iter(torch.linspace(0, options.drop_path, sum(options.config)).tolist())
+
+        def blocks(stage: int, channels: int) -> list[nn.Module]:
+            return [
+                ConvTransformerBlock(channels, shifted=block % 2 == 1, drop_path=next(drop_paths))
+                for block in range(options.config[stage])
+            ]
+
+        self.m_head = nn.Sequential(nn.Conv2d(options.n_channels, dim, 3, padding=1, bias=False))
+        self.m_down1 = nn.Sequential(*blocks(0, dim), Halving(dim))
+        self.m_down2 = nn.Sequential(*blocks(1, 2 * dim), Halving(2 * dim))
+        self.m_down3 = nn.Sequential(*blocks(2, 4 * dim), Halving(4 * dim))
+        self.m_body = nn.Sequential(*blocks(3, 8 * dim))
+        self.m_up3 = nn.Sequential(Doubling(8 * dim), *blocks(4, 4 * dim))
+        self.m_up2 = nn.Sequential(Doubling(4 * dim), *blocks(5, 2 * dim))
+        self.m_up1 = nn.Sequential(Doubling(2 * dim), *blocks(6, dim))
+        self.m_tail = nn.Sequential(nn.Conv2d(dim, options.n_channels, 3, padding=1, bias=False))
+
+    def forward(self, degraded: Tensor) -> Tensor:
+        height, width = degraded.shape[-2:]
+        image = pad_to_multiple(degraded, self.size_multiple).permute(0, 2, 3, 1).contiguous()
+        full = as_planes(self.m_head, image)
+        half = self.m_down1(full)
+        quarter = self.m_down2(half)
+        eighth = self.m_down3(quarter)
+        x = self.m_body(eighth)
+        x = self.m_up3(x + eighth)
+        x = self.m_up2(x + quarter)
+        x = self.m_up1(x + half)
+        restored = as_planes(self.m_tail, x + full).permute(0, 3, 1, 2)
+        return self.ending(crop(restored, height, width).to(degraded.dtype))

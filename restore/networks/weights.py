@@ -1,0 +1,110 @@
+"""Weights in files -> weights in networks."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from options.mistakes import UserError
+
+WRAPPERS = ("params_ema", "params", "state_dict")
+"""Keys under which other suites keep the weights in their files; the first that is there is taken."""
+PREFIX = "module."
+"""What torch's data-parallel wrappers put before each name."""
+NAMED = 4
+"""Keys that a message names before it says how many more there are."""
+
+StateDict = Mapping[str, Tensor]
+
+
+class WeightsReport(NamedTuple):
+    """Which names of a network and of a file found one another."""
+
+    matched: list[str]
+    missing: list[str]
+    """In the network but not in the file: these keep the values that they had."""
+    unexpected: list[str]
+    """In the file but not in the network: these are left out."""
+
+    def __str__(self) -> str:
+        text = f"{len(self.matched)} of {len(self.matched) + len(self.missing)} weights loaded"
+        for names, what in ((self.missing, "missing in the file"), (self.unexpected, "in the file alone")):
+            text += f"; {len(names)} {what} ({_some(names)})" if names else ""
+        return text
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Reads the weights of a .pth file, ours or as others publish them, to the CPU.
+
+    The tensors may lie under "params_ema", "params" or "state_dict", and "module." before every name is taken off.
+    Raises UserError where the file is missing, damaged, holds no weights, or holds code: none is ever run.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; give the path of a .pth file with weights") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: this is a folder; give the path of a .pth file in it") from None
+    except PermissionError:
+        raise UserError(f"{path}: may not be read; give a .pth file that you may read") from None
+    except pickle.UnpicklingError as error:
+        if "Unsupported global" in str(error):
+            raise UserError(
+                f"{path}: refused, as it holds code and not only weights; ask for a plain state dict"
+            ) from None
+        raise UserError(f"{path}: not a file of weights, or damaged; give a .pth written by torch.save") from None
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError):
+        raise UserError(f"{path}: not a file of weights, or cut off; fetch or write it again") from None
+    return _unwrapped(content, path)
+
+
+def _unwrapped(content: object, path: str | Path) -> dict[str, Tensor]:
+    if isinstance(content, Mapping):
+        content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
+    if not (isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values())):
+        raise UserError(f"{path}: holds no state dict (names with tensors); give a .pth file with a network's weights")
+    wrapped = all(name.startswith(PREFIX) for name in content)
+    return {name.removeprefix(PREFIX) if wrapped else name: value for name, value in content.items()}
+
+
+def load_weights(network: nn.Module, state_dict: StateDict, place: str, complete: bool = False) -> WeightsReport:
+    """Copies the weights whose names the network knows into it; the caller tells the user of the report.
+
+    place     where the weights come from, for the messages
+    complete  refuses weights that leave a part of the network as it was
+    Raises UserError, and leaves the network as it was, where no name matches or a shape differs.
+    """
+    own = network.state_dict()
+    matched = [name for name in own if name in state_dict]
+    missing = [name for name in own if name not in state_dict]
+    unexpected = [name for name in state_dict if name not in own]
+    if not matched:
+        raise UserError(
+            f"{place}: no name in the file ({_some(unexpected)}) is one of the network's ({_some(missing)}); "
+            "give the weights of this kind of network"
+        )
+    if complete and missing:
+        raise UserError(f"{place}: lacks {len(missing)} of the network's {len(own)} weights ({_some(missing)})")
+    misfits = [name for name in matched if own[name].shape != state_dict[name].shape]
+    if misfits:
+        shapes = [
+            f"{name}: {_shape(state_dict[name])} in the file, {_shape(own[name])} here" for name in misfits[:NAMED]
+        ]
+        more = f"; and {len(misfits) - NAMED} more" if len(misfits) > NAMED else ""
+        raise UserError(
+            f"{place}: shapes differ ({'; '.join(shapes)}{more}); give the options that it was trained with"
+        )
+    network.load_state_dict({name: state_dict[name] for name in matched}, strict=False)
+    return WeightsReport(matched, missing, unexpected)
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "one number"
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -1,0 +1,62 @@
+"""A trained model and how to use it."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from options.mistakes import UserError
+from restore.device import choose_device
+from restore.images import to_tensor, to_uint
+from restore.model_info import Information
+from restore.networks import build_generator
+from restore.networks.weights import load_weights, read_state_dict
+from restore.tiles import restore_tiled
+
+
+class Restorer:
+    """Restores images with a trained generator, as its information file says.
+
+    run_or_pth  a run's folder (its best model) or a .pth with its information file beside it
+    device      "cpu", "cuda", "cuda:1", "mps"; None: the best there is
+    Raises UserError if a file is missing or does not fit.
+    """
+
+    def __init__(self, run_or_pth: str | Path, device: str | None = None):
+        path = Path(run_or_pth)
+        if not path.exists():
+            raise UserError(f"--model: {path} is not there; give a run's folder under model_zoo/ or a .pth file")
+        self.path = path / "best.pth" if path.is_dir() else path
+        if not self.path.exists():
+            raise UserError(
+                f"--model: {path} has no best.pth; give a run's folder that has come to a savepoint, or a .pth"
+            )
+        self.information = Information(self.path.with_suffix(".json"))
+        self.n_channels = self.information.generator.n_channels
+        self.device = choose_device(device)
+        network = build_generator(self.information.generator)
+        self.weights_report = load_weights(network, read_state_dict(self.path), str(self.path), complete=True)
+        layout = torch.channels_last if network.channels_last else torch.contiguous_format
+        self.network = network.to(self.device, memory_format=layout).eval()
+
+    def __call__(self, image: Tensor | np.ndarray, tile: int = 512, overlap: int = 32) -> Tensor | np.ndarray:
+        """The restored image, in the form of the given one.
+
+        image    a tensor or float array (C, H, W): for a raw model packed raw (4 planes R, G1, G2, B; linear, 0 black,
+                 1 white), for a 3-channel model sRGB 0..1; or, for a 3-channel model, a picture (H, W, 3), uint8 or
+                 uint16, sRGB
+        tile     an image larger than this goes through the network in tiles [pixels]
+        overlap  what two tiles share at least [pixels]
+        Raises UserError if the channels do not fit the model.
+        """
+        if isinstance(image, np.ndarray) and image.dtype in (np.uint8, np.uint16):
+            return to_uint(self(to_tensor(image), tile, overlap), image.dtype)
+        if isinstance(image, np.ndarray):
+            return self(torch.from_numpy(image), tile, overlap).numpy()
+        if image.ndim != 3 or image.shape[0] != self.n_channels:
+            raise UserError(
+                f"an image of the shape {tuple(image.shape)} does not fit {self.path}, "
+                f"which restores ({self.n_channels}, H, W)"
+            )
+        return restore_tiled(self.network, image.float(), tile, overlap)

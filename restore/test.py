@@ -1,0 +1,143 @@
+"""python -m restore.test: restores a folder of pictures with a trained model, and measures it."""
+
+import sys
+
+from restore.command_line import run, testing_arguments
+
+if __name__ == "__main__":
+    ARGUMENTS = testing_arguments()  # answers --help before the imports below, which take seconds
+
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+from tqdm import tqdm
+
+import transforms
+from options.mistakes import UserError
+from restore.atomic import make_folder
+from restore.data import seeded_generator
+from restore.device import describe_device
+from restore.images import BadImage, find_images, read_image, to_tensor, to_uint, write_image
+from restore.metrics import measure
+from restore.restorer import Restorer
+from restore.results import Results
+from restore.strips import strip
+from transforms import Sample, render
+
+STRIPS = "strips"
+LARGEST = 1024  # pixels of a picture's side in a strip
+SEED = 0  # of the noise: a photograph is degraded alike whenever and beside whatever it is measured
+
+SampleOf = Callable[[Path, np.ndarray], Sample]
+"""(path inside the input folder, its picture) -> what goes into the model, and the clean image where it is known."""
+
+
+def main(arguments: Namespace) -> None:
+    restorer = Restorer(arguments.model, arguments.device)
+    print(describe_device(restorer.device))
+    print(f"model: {restorer.path}, {restorer.weights_report}")
+    source, output = Path(arguments.input), Path(arguments.output)
+    _refuse_to_write_into(output, {"--input": arguments.input, "--target": arguments.target})
+    files = [file.relative_to(source) for file in find_images(source)]
+    names = _output_names(files)
+    sample_of = _degraded_photographs(restorer) if restorer.n_channels == 4 else _pictures(arguments.target)
+    if restorer.n_channels == 4 and arguments.target:
+        raise UserError("--target: a raw model measures against the photographs that it degrades itself; leave it out")
+
+    results = Results(str(restorer.path))
+    for file in tqdm(files, unit="picture", disable=not sys.stderr.isatty()):
+        try:
+            picture = read_image(source / file)
+            sample = sample_of(file, picture)
+            noisy = _measured(sample.degraded, sample)
+        except BadImage as mistake:  # names its file
+            results.left_out.append(str(mistake))
+            continue
+        except UserError as mistake:
+            results.left_out.append(f"{source / file}: {mistake}")
+            continue
+        restored = restorer(sample.degraded, arguments.tile, arguments.overlap)
+        _write_pictures(output, names[file], picture.dtype, sample, restored)
+        results.add(str(file), noisy, _measured(restored, sample))
+    if not results.pictures:
+        raise UserError(f"--input: none of the {len(files)} pictures can be used:", *results.left_out)
+    results.write(output)
+    print(*results.lines(), sep="\n")
+    if results.left_out:
+        print(f"left out {len(results.left_out)}:", *results.left_out, sep="\n  ")
+    print(f"pictures, strips, results.json and results.csv: {output}")
+
+
+def _degraded_photographs(restorer: Restorer) -> SampleOf:
+    """Whole photographs degraded by the chain that the model was validated with."""
+    place = f"{restorer.path.with_suffix('.json')}: transforms_test"
+    chain = transforms.build(restorer.information.transforms_test, place).without_crops()
+    return lambda file, picture: chain(picture, seeded_generator(SEED, file.as_posix()))
+
+
+def _pictures(target: str | None) -> SampleOf:
+    """Pictures as they are, with the clean ones of the same names (whatever their suffix) where there is a folder."""
+    clean_files = {}
+    if target:
+        clean_files = {file.relative_to(target).with_suffix(""): file for file in find_images(target)}
+
+    def sample_of(file: Path, picture: np.ndarray) -> Sample:
+        degraded = to_tensor(picture)
+        if not target:
+            return Sample(degraded, None, {})
+        clean_file = clean_files.get(file.with_suffix(""))
+        if clean_file is None:
+            raise UserError(f"{target} has no picture of this name; add it, or leave out --target")
+        clean = to_tensor(read_image(clean_file))
+        if clean.shape != degraded.shape:
+            raise UserError(
+                f"{_size(degraded)} pixels, but {clean_file} has {_size(clean)}; "
+                f"a picture and its target must have one size"
+            )
+        return Sample(degraded, clean, {})
+
+    return sample_of
+
+
+def _measured(image: Tensor, sample: Sample) -> dict[str, float]:
+    if sample.clean is None:
+        return {}
+    return {name: float(value) for name, value in measure(image, sample.clean, sample.facts, render).items()}
+
+
+def _write_pictures(output: Path, name: Path, depth: np.dtype, sample: Sample, restored: Tensor) -> None:
+    """The restored picture in the depth of the one that came in, and in strips/ degraded | restored | clean."""
+    for path in (output / name, output / STRIPS / name):
+        make_folder(path.parent)
+    shown = [render(image, sample.facts) for image in (sample.degraded, restored, sample.clean) if image is not None]
+    write_image(output / name, to_uint(shown[1], depth))
+    write_image(output / STRIPS / name, to_uint(strip(shown, LARGEST), np.uint8))
+
+
+def _output_names(files: list[Path]) -> dict[Path, Path]:
+    """The restored pictures' names: .png for the suffix, or behind it where two pictures differ in that alone."""
+    stems = Counter(file.with_suffix("") for file in files)
+    return {
+        file: file.with_suffix(".png") if stems[file.with_suffix("")] == 1 else file.with_name(f"{file.name}.png")
+        for file in files
+    }
+
+
+def _refuse_to_write_into(output: Path, folders: dict[str, str | None]) -> None:
+    for argument, folder in folders.items():
+        if folder and output.resolve().is_relative_to(Path(folder).resolve()):
+            raise UserError(
+                f"--output: {output} lies in the {argument} folder, whose pictures it could replace; name another"
+            )
+
+
+def _size(image: Tensor) -> str:
+    return f"{image.shape[-1]} x {image.shape[-2]}"
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, ARGUMENTS))

@@ -1,0 +1,85 @@
+"""What all tests share: one thread, so that the suite's own processes do not slow one another, and an empty folder."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # for the commands that tests start
+
+import cv2
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+torch.set_num_threads(1)
+cv2.setNumThreads(1)
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty current folder: where a user's command runs and its relative paths begin."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def photographs(workplace):
+    """Two folders, train and val, with pieces of real photographs that scikit-image carries."""
+    from skimage import data
+
+    for folder, picture in (("train", data.coffee()), ("val", data.astronaut())):
+        (workplace / folder).mkdir()
+        for number in range(6):
+            top, left = divmod(number * 40, 200)
+            piece = picture[top : top + 96, left : left + 80, ::-1]
+            cv2.imwrite(str(workplace / folder / f"{number}.png"), piece)
+    return workplace
+
+
+@pytest.fixture
+def option_file(photographs):
+    """Writes an option file for a small UNet on the photographs, with changes, and returns its path."""
+
+    def write(**changes):
+        chain = [{"class_name": "RgbToRawTransform"}, {"class_name": "ToTensor2"}]
+        crop = {"class_name": "RandomCrop", "h": 32, "w": 32}
+        options = {
+            "name": "small",
+            "generator": {"class_name": "UNet", "n_channels": 4, "widths": [8, 16]},
+            "losses": {"pixel": {"class_name": "L1", "weight": 1}},
+            "training_path": ["train"],
+            "testing_path": ["val"],
+            "transforms_train": [crop, {"class_name": "RandomFlip"}, *chain],
+            "transforms_test": [crop, *chain],
+            "batch_size": 3,
+            "total_epochs": 100,
+            "total_iterations": 20,
+            "validate_every": 5,
+            "optimizer": {"class_name": "Adam", "initial_learning_rate": 1e-3},
+            "amp": "off",
+        }
+        path = photographs / "options.json"
+        path.write_text(json.dumps(options | changes))
+        return path
+
+    return write
+
+
+def command(module, *words, **kwargs):
+    """Starts `python -m module words` where the test runs; the caller waits for it or kills it."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    arguments = [sys.executable, "-m", module, *map(str, words)]
+    return subprocess.Popen(
+        arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs
+    )
+
+
+def photograph_pieces(rng, count, size):
+    """(count, 3, size, size) in 0..1: pieces of a real photograph from places drawn from the generator."""
+    from skimage import data
+
+    picture = torch.from_numpy(data.astronaut()).permute(2, 0, 1).float() / 255
+    corners = torch.randint(0, picture.shape[-1] - size, (count, 2), generator=rng).tolist()
+    return torch.stack([picture[:, top : top + size, left : left + size] for top, left in corners])

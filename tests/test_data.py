@@ -1,0 +1,180 @@
+"""From files to batches: nothing is silently left out, and a sample depends on its position alone."""
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import transforms
+from options.mistakes import UserError
+from restore.data import Batches, Samples, ValidationBatches
+from restore.image_store import STORE, open_photographs
+from restore.sample_photographs import TRAIN, VALIDATION
+
+CHAIN = [
+    {"class_name": "RandomCrop", "h": 16, "w": 16},
+    {"class_name": "RandomFlip"},
+    {"class_name": "RgbToRawTransform"},
+    {"class_name": "ToTensor2"},
+]
+CPU = torch.device("cpu")
+
+
+def write_photographs(folder, count, size=(24, 32)):
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(count)
+    for number in range(count):
+        cv2.imwrite(str(folder / f"{number:02}.png"), rng.integers(0, 256, (*size, 3), np.uint8))
+    return folder
+
+
+def samples_of(folder, seed=0):
+    pipeline = transforms.build(CHAIN)
+    return Samples(open_photographs([str(folder)], (16, 16), "training_path").usable, pipeline, seed, "training")
+
+
+def batches_of(folder, workers=0, batch_size=3, seed=0):
+    return Batches(samples_of(folder, seed), batch_size, workers, CPU)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_worker_count_changes_no_bit_of_any_batch(workplace, workers):
+    folder = write_photographs(workplace / "photos", 7)
+    alone = list(batches_of(folder).after(0, 5))
+    helped = list(batches_of(folder, workers).after(0, 5))
+    for one, other in zip(alone, helped, strict=True):
+        assert torch.equal(one.degraded, other.degraded)
+        assert torch.equal(one.clean, other.clean)
+        assert one.files == other.files
+        assert all(torch.equal(one.facts[name], other.facts[name]) for name in one.facts)
+
+
+def test_a_run_that_goes_on_gets_the_batches_that_it_would_have_got(workplace):
+    folder = write_photographs(workplace / "photos", 7)
+    whole = list(batches_of(folder).after(0, 7))
+    rest = list(batches_of(folder).after(3, 7))  # in the middle of the second epoch
+    assert len(rest) == 4
+    for one, other in zip(whole[3:], rest, strict=True):
+        assert torch.equal(one.degraded, other.degraded)
+
+
+def test_an_epoch_takes_every_photograph_at_most_once_and_the_order_changes(workplace):
+    batches = batches_of(write_photographs(workplace / "photos", 7))
+    assert batches.per_epoch == 2
+    epochs = [[file for batch in batches.after(2 * epoch, 2 * epoch + 2) for file in batch.files] for epoch in range(4)]
+    assert all(len(set(files)) == 6 for files in epochs)
+    assert len({tuple(files) for files in epochs}) == 4
+    assert len({file for files in epochs for file in files}) == 7, "what one epoch leaves over, another takes"
+
+
+def test_another_seed_and_another_epoch_give_other_samples(workplace):
+    folder = write_photographs(workplace / "photos", 3)
+    first = samples_of(folder)[0, 0]
+    assert not torch.equal(first.degraded, samples_of(folder, seed=1)[0, 0].degraded)
+    assert not torch.equal(first.degraded, samples_of(folder)[1, 0].degraded)
+    assert torch.equal(first.degraded, samples_of(folder)[0, 0].degraded)
+
+
+def test_validation_uses_every_photograph_and_is_the_same_every_time(workplace):
+    samples = samples_of(write_photographs(workplace / "photos", 5))
+    batches = ValidationBatches(samples, 0, CPU)
+    first, second = list(batches), list(batches)
+    assert [batch.files for batch in first] == [(str(photograph.source),) for photograph in samples.photographs]
+    assert all(torch.equal(one.degraded, other.degraded) for one, other in zip(first, second, strict=True))
+
+
+def test_fewer_photographs_than_a_batch_is_a_mistake(workplace):
+    folder = write_photographs(workplace / "photos", 2)
+    with pytest.raises(UserError, match=r"batch_size: 3 given, but training_path holds only 2 usable photographs"):
+        batches_of(folder)
+
+
+def test_damaged_and_small_files_are_named_and_left_out(workplace):
+    folder = write_photographs(workplace / "photos", 3)
+    whole = (folder / "00.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.jpg").write_text("no picture")
+    cv2.imwrite(str(folder / "small.png"), np.zeros((8, 20, 3), np.uint8))
+    found = open_photographs([str(folder)], (16, 16), "training_path")
+    assert len(found.usable) == 3
+    cut, small, text = sorted(found.left_out)
+    assert str(folder / "cut.png") in cut
+    assert small == f"{folder / 'small.png'}: 20 x 8 pixels, and the transforms want at least 16 x 16"
+    assert str(folder / "text.jpg") in text
+
+
+def test_a_folder_without_one_usable_file_is_a_mistake_that_names_each(workplace):
+    folder = workplace / "photos"
+    folder.mkdir()
+    (folder / "text.jpg").write_text("no picture")
+    with pytest.raises(UserError) as caught:
+        open_photographs([str(folder)], (1, 1), "training_path")
+    first, second = str(caught.value).splitlines()
+    assert first == "training_path: none of the 1 files can be used:"
+    assert "text.jpg" in second
+
+
+@pytest.mark.parametrize("make", [False, True], ids=["missing", "empty"])
+def test_a_missing_or_empty_folder_is_a_mistake_at_its_option(workplace, make):
+    if make:
+        (workplace / "photos").mkdir()
+    with pytest.raises(UserError, match=r"^testing_path\.0: photos: "):
+        open_photographs(["photos"], (1, 1), "testing_path")
+
+
+def test_a_photograph_is_decoded_once_and_again_when_its_file_has_changed(workplace):
+    folder = write_photographs(workplace / "photos", 1)
+    (photograph,) = open_photographs([str(folder)], (1, 1), "x").usable
+    written = photograph.stored.stat().st_mtime_ns
+    (again,) = open_photographs([str(folder)], (1, 1), "x").usable
+    assert again == photograph
+    assert again.stored.stat().st_mtime_ns == written
+    cv2.imwrite(str(photograph.source), np.full((24, 32, 3), 7, np.uint8))
+    os.utime(photograph.source, ns=(written + 10**9, written + 10**9))
+    (changed,) = open_photographs([str(folder)], (1, 1), "x").usable
+    assert (changed.pixels() == 7).all()
+
+
+def test_sixteen_bits_stay_sixteen_bits_in_the_store(workplace):
+    folder = workplace / "photos"
+    folder.mkdir()
+    deep = np.random.default_rng(0).integers(0, 65536, (8, 8, 3)).astype(np.uint16)
+    cv2.imwrite(str(folder / "deep.png"), deep[..., ::-1])
+    (photograph,) = open_photographs([str(folder)], (1, 1), "x").usable
+    assert np.array_equal(photograph.pixels(), deep)
+
+
+def test_the_store_holds_no_half_written_file(workplace):
+    open_photographs([str(write_photographs(workplace / "photos", 3))], (1, 1), "x")
+    assert {path.suffix for path in STORE.iterdir()} == {".npy"}
+
+
+def test_the_sample_photographs_are_made_on_first_use(workplace):
+    for folder, names in (("training_data/sample/train", TRAIN), ("training_data/sample/val", VALIDATION)):
+        found = open_photographs([folder], (512, 512), "x")
+        assert [photograph.source.stem for photograph in found.usable] == sorted(names)
+        assert found.left_out == []
+
+
+def test_a_file_reached_by_two_ways_counts_once(workplace):
+    folder = write_photographs(workplace / "photos", 3)
+    (workplace / "more").mkdir()
+    (workplace / "more/link").symlink_to(folder)
+    found = open_photographs([str(folder), str(folder), str(workplace / "more")], (1, 1), "x")
+    assert len(found.usable) == 3
+
+
+def test_linked_folders_are_searched_and_a_circle_of_links_has_an_end(workplace):
+    folder = write_photographs(workplace / "photos", 3)
+    (workplace / "more").mkdir()
+    (workplace / "more/link").symlink_to(folder)
+    (folder / "circle").symlink_to(workplace / "more")
+    assert len(open_photographs([str(workplace / "more")], (1, 1), "x").usable) == 3
+
+
+def test_an_interrupted_making_of_the_sample_is_completed(workplace):
+    open_photographs(["training_data/sample/val"], (1, 1), "x")
+    (workplace / "training_data/sample/val/camera.png").unlink()
+    assert len(open_photographs(["training_data/sample/val"], (1, 1), "x").usable) == len(VALIDATION)

@@ -1,0 +1,210 @@
+"""The option file: strict, documented, and every mistake reported at once."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import command
+
+from options.mistakes import UserError
+from options.option_file import TrainingOptions, json_schema, read_option_file
+
+ROOT = Path(__file__).parents[1]
+OPTION_FILES = sorted(path for path in (ROOT / "options").glob("*.json") if path.name != "schema.json")
+
+
+@pytest.fixture
+def quickstart(tmp_path):
+    """Writes a changed copy of options/quickstart.json and returns its path."""
+
+    def write(**changes):
+        data = json.loads((ROOT / "options/quickstart.json").read_text())
+        path = tmp_path / "options.json"
+        path.write_text(json.dumps(data | changes))
+        return path
+
+    return write
+
+
+def mistakes_of(path, *overrides):
+    with pytest.raises(UserError) as caught:
+        read_option_file(path, list(overrides))
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize("path", OPTION_FILES, ids=lambda path: path.name)
+def test_every_option_file_shipped_is_valid_and_survives_being_resolved(path):
+    options = read_option_file(path)
+    again = TrainingOptions.model_validate_json(options.model_dump_json(by_alias=True))
+    assert again.model_dump() == options.model_dump()
+
+
+def test_schema_file_is_the_one_that_the_code_generates():
+    assert json.loads((ROOT / "options/schema.json").read_text()) == json_schema(), (
+        "run: python -m options.option_file > options/schema.json"
+    )
+
+
+def test_schema_documents_every_key_and_refuses_unknown_ones():
+    schema = json_schema()
+    for section in [schema, *schema["$defs"].values()]:
+        assert section["additionalProperties"] is False
+        for name, field in section["properties"].items():
+            assert name in ("class_name", "$schema") or field.get("description"), f"{section['title']}.{name}"
+
+
+def test_all_mistakes_are_reported_at_once_each_with_place_value_and_remedy(quickstart):
+    path = quickstart(
+        generator={"class_name": "UNet", "n_chanels": 4},
+        losses={"pixel": {"class_name": "L1", "weight": -2}, "second": {"class_name": "Charbonier"}},
+        optimizer={"class_name": "Adam", "learning_rate": 1e-3},
+        batch_size="eight",
+        amp="BF16",
+    )
+    lines = mistakes_of(path)
+    for expected in (
+        'generator.n_chanels: unknown key (given 4); did you mean "n_channels"?',
+        "generator.n_channels: missing",
+        "losses.pixel.weight: -2 given",
+        'losses.second.class_name: "Charbonier" is unknown; did you mean "Charbonnier"?',
+        "optimizer.learning_rate: unknown key (given 0.001)",
+        'batch_size: "eight" given',
+        'amp: "BF16" is not a choice; did you mean "bf16"?',
+    ):
+        assert any(f"{path}: {expected}" in line for line in lines), (expected, lines)
+    assert len(lines) == 7
+
+
+@pytest.mark.parametrize("key", ["transforms_train", "transforms_test"])
+def test_unknown_key_inside_a_transform_is_a_mistake(quickstart, key):
+    path = quickstart(**{key: [{"class_name": "RandomCrop", "h": 8, "w": 8, "size": 3}, {"class_name": "ToTensor2"}]})
+    assert f"{path}: {key}.0.size: unknown key (given 3); known: class_name, h, w" in mistakes_of(path)
+
+
+def test_text_for_a_number_is_refused_rather_than_converted(quickstart):
+    assert any("total_epochs" in line for line in mistakes_of(quickstart(total_epochs="30")))
+
+
+def test_one_folder_given_where_a_list_is_wanted_is_shown_as_a_list(quickstart):
+    path = quickstart(training_path="photos")
+    assert mistakes_of(path) == [f'{path}: training_path: "photos" given; give a list, as ["photos"]']
+
+
+def test_a_key_that_stands_twice_is_refused_since_one_loss_would_replace_the_other(tmp_path):
+    path = tmp_path / "options.json"
+    path.write_text('{"losses": {"pixel": {"class_name": "L1"}, "pixel": {"class_name": "L2"}}}')
+    assert mistakes_of(path) == [f'{path}: the key "pixel" stands twice in one section; keep one']
+
+
+def test_faulty_json_is_reported_with_its_line(tmp_path):
+    path = tmp_path / "options.json"
+    path.write_text('{\n  "name": "x",\n  "seed": 0,,\n}')
+    (line,) = mistakes_of(path)
+    assert line.startswith(f"{path}: line 3, column ")
+
+
+def test_slashes_in_a_path_are_text_and_no_comment(quickstart):
+    options = read_option_file(quickstart(training_path=["s3://bucket//photos"]))
+    assert options.training_path == ["s3://bucket//photos"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00", b"[]", b"3"])
+def test_what_is_no_option_file_gets_lines_that_name_it(tmp_path, content):
+    path = tmp_path / "options.json"
+    if content is not None:
+        path.write_bytes(content)
+    assert all(line.startswith(f"{path}: ") for line in mistakes_of(path))
+
+
+def test_channels_that_do_not_fit_the_transforms_are_a_mistake_with_its_remedy(quickstart):
+    path = quickstart(generator={"class_name": "UNet", "n_channels": 3})
+    assert mistakes_of(path) == [
+        f"{path}: {key}: gives 4 channels, but generator.n_channels is 3; set generator.n_channels to 4"
+        for key in ("transforms_train", "transforms_test")
+    ]
+
+
+def test_a_training_chain_that_degrades_nothing_is_a_mistake(quickstart):
+    chain = [{"class_name": "RandomCrop", "h": 32, "w": 32}, {"class_name": "ToTensor2"}]
+    path = quickstart(generator={"class_name": "UNet", "n_channels": 3}, transforms_train=chain, transforms_test=chain)
+    assert mistakes_of(path) == [
+        f"{path}: {key}: nothing degrades the image, so there is nothing to learn; add an RgbToRawTransform"
+        for key in ("transforms_train", "transforms_test")
+    ]
+
+
+def test_crops_that_make_no_batch_or_are_too_small_to_measure_are_mistakes(quickstart):
+    chain = [{"class_name": "RgbToRawTransform"}, {"class_name": "ToTensor2"}]
+    small = {"class_name": "CenterCrop", "h": 20, "w": 64}
+    first, second = mistakes_of(quickstart(transforms_train=chain, transforms_test=[small, *chain]))
+    assert "transforms_train: photographs of several sizes make no batch; add a RandomCrop" in first
+    assert "transforms_test.0: 20 x 64 given, too small to measure SSIM on; give at least 22 x 22" in second
+
+
+def test_adversarial_loss_without_a_discriminator_is_a_mistake(quickstart):
+    path = quickstart(losses={"pixel": {"class_name": "L1"}, "gan": {"class_name": "wgan"}})
+    (line,) = mistakes_of(path)
+    assert "losses.gan: wgan needs a discriminator" in line
+
+
+def test_overrides_reach_keys_list_items_and_new_terms(quickstart):
+    options = read_option_file(
+        quickstart(),
+        [
+            "batch_size=3",
+            "optimizer.initial_learning_rate=2e-4",
+            "transforms_train.0.h=64",
+            "transforms_train.0.w=64",
+            "losses.second.class_name=L2",
+            "name=other words",
+            "training_path.0=elsewhere",
+        ],
+    )
+    assert options.batch_size == 3
+    assert options.optimizer.initial_learning_rate == 2e-4
+    assert options.transforms_train[0].h == 64
+    assert options.losses["second"].class_name == "L2"
+    assert options.name == "other words"
+    assert options.training_path == ["elsewhere"]
+
+
+def test_overrides_are_validated_like_the_file(quickstart):
+    path = quickstart()
+    assert mistakes_of(path, "batch_sise=3") == [
+        f'{path}: batch_sise: unknown key (given 3); did you mean "batch_size"?'
+    ]
+    assert mistakes_of(path, "transforms_train.9.h=3", "name.x=3", "seed") == [
+        "--set transforms_train.9.h=3: transforms_train is a list: name an item by its number, 0 to 4",
+        '--set name.x=3: name is "quickstart", which holds no keys',
+        "--set seed: give it as key=value or section.key=value",
+    ]
+
+
+def test_an_override_is_data_and_never_run(quickstart, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert read_option_file(quickstart(), ["name=open('made', 'w')"]).name == "open('made', 'w')"
+    assert not (tmp_path / "made").exists()
+
+
+def test_help_answers_without_loading_torch():
+    code = """
+import runpy, sys
+sys.argv = ["x", "--help"]
+try:
+    runpy.run_module("restore.train", run_name="__main__")
+except SystemExit:
+    print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("False")
+    assert "--resume" in done.stdout
+
+
+def test_a_users_mistake_exits_with_2_and_no_traceback(quickstart):
+    path = quickstart(batch_size=0)
+    process = command("restore.train", "-opt", path)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert err == f"error: {path}: batch_size: 0 given; input should be greater than 0\n"

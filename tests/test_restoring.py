@@ -1,0 +1,226 @@
+"""restore.test and load_model: folders and arrays restored as the model's information file says, and measured."""
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import transforms
+from options.mistakes import UserError
+from restore import load_model
+from restore.command_line import testing_arguments as arguments_of
+from restore.command_line import training_arguments
+from restore.data import seeded_generator
+from restore.images import read_image, write_image
+from restore.metrics import psnr
+from restore.networks import build_generator
+from restore.test import main
+from restore.train import main as train
+
+
+def restore(*words):
+    main(arguments_of(["--device", "cpu", *map(str, words)]))
+
+
+@pytest.fixture
+def raw_model(option_file):
+    """A run of a few updates on raw crops, validated on CenterCrops of photographs shrunk by 2."""
+    chain = [
+        {"class_name": "Downsample", "downsampling_factor": 2, "sigma": 1},
+        {"class_name": "CenterCrop", "h": 32, "w": 32},
+        {"class_name": "RgbToRawTransform"},
+        {"class_name": "ToTensor2"},
+    ]
+    path = option_file(total_iterations=5, transforms_test=chain)
+    train(training_arguments(["-opt", str(path), "--run-name", "raw", "--device", "cpu"]))
+    return Path("model_zoo/raw")
+
+
+@pytest.fixture
+def identity(workplace):
+    """A 3-channel model that returns what it gets, as weights with a hand-written information file."""
+    section = {"class_name": "UNet", "n_channels": 3, "widths": [4, 8]}
+    network = build_generator(section)
+    torch.nn.init.zeros_(network.tail.weight)
+    torch.nn.init.zeros_(network.tail.bias)
+    torch.save(network.state_dict(), workplace / "identity.pth")
+    (workplace / "identity.json").write_text(json.dumps({"generator": section}))
+    return workplace / "identity.pth"
+
+
+def pictures(folder, count=2, dtype=np.uint8):
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        values = rng.integers(0, np.iinfo(dtype).max, (40, 56, 3), endpoint=True)
+        write_image(folder / f"{number}.png", values.astype(dtype))
+    return folder
+
+
+def test_a_raw_model_degrades_whole_photographs_by_its_own_chain_and_measures_what_it_restores(raw_model, capsys):
+    restore("--model", raw_model, "--input", "val", "--output", "out")
+    results = json.loads(Path("out/results.json").read_text())
+    assert sorted(results["pictures"]) == [f"{number}.png" for number in range(6)]
+    chain = transforms.build(load_model(raw_model, "cpu").information.transforms_test).without_crops()
+    sample = chain(read_image("val/0.png"), seeded_generator(0, "0.png"))
+    assert sample.clean.shape == (4, 24, 20), "the whole photograph of 96 x 80, shrunk by 2"
+    measured = results["pictures"]["0.png"]
+    assert measured["noisy"]["psnr_raw"] == pytest.approx(float(psnr(sample.degraded, sample.clean)), abs=1e-3)
+    restored = load_model(raw_model, "cpu")(sample.degraded)
+    assert measured["restored"]["psnr_raw"] == pytest.approx(float(psnr(restored, sample.clean)), abs=1e-3)
+    assert set(measured["restored"]) == {"psnr_raw", "ssim_raw", "psnr_srgb", "ssim_srgb"}
+    assert "mean of 6" in capsys.readouterr().out
+
+
+def test_every_picture_comes_with_a_strip_noisy_restored_clean(raw_model):
+    restore("--model", raw_model, "--input", "val", "--output", "out")
+    restored, strip = read_image("out/0.png"), read_image("out/strips/0.png")
+    assert restored.shape == (48, 40, 3)
+    assert strip.shape == (48, 3 * 40 + 2 * 4, 3)
+    assert np.array_equal(strip[:, 44:84], restored)
+    clean = cv2.resize(read_image("val/0.png"), (40, 48), interpolation=cv2.INTER_AREA).astype(float)
+    errors = [np.abs(strip[:, left : left + 40] - clean).mean() for left in (0, 88)]
+    assert errors[1] < errors[0], "the clean picture stands on the right, the noisy one on the left"
+
+
+def test_the_mean_is_that_of_the_pictures_in_json_and_csv(raw_model):
+    restore("--model", raw_model, "--input", "val", "--output", "out")
+    results = json.loads(Path("out/results.json").read_text())
+    values = [picture["restored"]["psnr_srgb"] for picture in results["pictures"].values()]
+    assert results["mean"]["restored"]["psnr_srgb"] == pytest.approx(sum(values) / len(values))
+    rows = list(csv.DictReader(Path("out/results.csv").read_text().splitlines()))
+    assert [row["file"] for row in rows] == [*sorted(results["pictures"]), "mean"]
+    assert [float(row["restored_psnr_srgb"]) for row in rows[:-1]] == pytest.approx(values)
+
+
+def test_measuring_twice_gives_the_same_numbers_whatever_else_is_in_the_folder(raw_model):
+    restore("--model", raw_model, "--input", "val", "--output", "out")
+    first = json.loads(Path("out/results.json").read_text())["pictures"]["5.png"]
+    Path("val/0.png").unlink()
+    restore("--model", raw_model, "--input", "val", "--output", "out")
+    assert json.loads(Path("out/results.json").read_text())["pictures"]["5.png"] == first
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_an_identity_returns_every_bit_of_a_picture_through_tiles_in_its_own_depth(identity, workplace, dtype):
+    folder = pictures(workplace / "in", dtype=dtype)
+    restore("--model", identity, "--input", folder, "--output", "out", "--tile", 16, "--overlap", 4)
+    for file in folder.iterdir():
+        restored = read_image(f"out/{file.name}")
+        assert restored.dtype == dtype
+        assert np.array_equal(restored, read_image(file))
+
+
+def test_a_target_folder_is_measured_against_by_name_whatever_the_suffix(identity, workplace):
+    folder = pictures(workplace / "in")
+    target = workplace / "target"
+    target.mkdir()
+    for file in folder.iterdir():
+        noisy = read_image(file).astype(int)
+        cv2.imwrite(str(target / f"{file.stem}.tif"), np.clip(noisy + 51, 0, 255).astype(np.uint8)[..., ::-1])
+    restore("--model", identity, "--input", folder, "--target", target, "--output", "out")
+    results = json.loads(Path("out/results.json").read_text())
+    assert results["mean"]["restored"] == results["mean"]["noisy"]
+    assert 14 < results["mean"]["restored"]["psnr_srgb"] < 15, "an offset of 0.2, less where it clips: about 14.5 dB"
+
+
+def test_without_a_target_pictures_are_restored_and_nothing_is_claimed(identity, workplace):
+    restore("--model", identity, "--input", pictures(workplace / "in"), "--output", "out")
+    results = json.loads(Path("out/results.json").read_text())
+    assert results["mean"] == {"noisy": {}, "restored": {}}
+    assert sorted(file.name for file in Path("out").glob("*.png")) == ["0.png", "1.png"]
+
+
+def test_pictures_that_cannot_be_used_are_named_and_left_out(identity, workplace, capsys):
+    folder = pictures(workplace / "in")
+    (folder / "cut.png").write_bytes((folder / "0.png").read_bytes()[:300])
+    restore("--model", identity, "--input", folder, "--output", "out")
+    printed = capsys.readouterr().out
+    assert "left out 1:" in printed
+    assert f"{folder / 'cut.png'}: is damaged" in printed
+    results = json.loads(Path("out/results.json").read_text())
+    assert (len(results["pictures"]), len(results["left_out"])) == (2, 1)
+
+
+def test_a_folder_without_one_usable_picture_is_a_mistake(identity, workplace):
+    (workplace / "in").mkdir()
+    (workplace / "in/text.png").write_text("no picture")
+    with pytest.raises(UserError, match="--input: none of the 1 pictures can be used"):
+        restore("--model", identity, "--input", "in", "--output", "out")
+
+
+def test_pictures_of_one_stem_and_in_subfolders_keep_apart(identity, workplace):
+    folder = pictures(workplace / "in")
+    cv2.imwrite(str(folder / "0.jpg"), np.full((40, 56, 3), 9, np.uint8))
+    pictures(folder / "more")
+    restore("--model", identity, "--input", folder, "--output", "out")
+    names = {str(file.relative_to("out")) for file in Path("out").rglob("*.png") if "strips" not in file.parts}
+    assert names == {"0.png.png", "0.jpg.png", "1.png", "more/0.png", "more/1.png"}
+
+
+@pytest.mark.parametrize("output", ["in", "in/results", "target"])
+def test_results_never_land_among_the_users_pictures(identity, workplace, output):
+    before = {file: file.read_bytes() for folder in ("in", "target") for file in pictures(workplace / folder).iterdir()}
+    with pytest.raises(UserError, match="--output"):
+        restore("--model", identity, "--input", "in", "--target", "target", "--output", output)
+    assert all(file.read_bytes() == content for file, content in before.items())
+
+
+def test_a_target_of_another_size_or_name_is_named(identity, workplace, capsys):
+    folder, target = pictures(workplace / "in", count=3), pictures(workplace / "target", count=2)
+    write_image(target / "1.png", np.zeros((40, 50, 3), np.uint8))
+    restore("--model", identity, "--input", folder, "--target", target, "--output", "out")
+    printed = capsys.readouterr().out
+    assert "left out 2:" in printed
+    assert "1.png: 56 x 40 pixels" in printed
+    assert f"2.png: {target} has no picture of this name" in printed
+
+
+def test_a_raw_model_refuses_a_target_since_it_makes_its_own(raw_model):
+    with pytest.raises(UserError, match="--target"):
+        restore("--model", raw_model, "--input", "val", "--target", "train", "--output", "out")
+
+
+def test_load_model_restores_arrays_and_tensors_alike(raw_model, identity):
+    raw = load_model(raw_model, "cpu")
+    packed = torch.rand(4, 20, 24, generator=torch.Generator().manual_seed(0))
+    restored = raw(packed)
+    assert restored.shape == packed.shape
+    assert np.array_equal(raw(packed.numpy()), restored.numpy())
+    assert raw.information.data["model_architecture"] == "UNet"
+    picture = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    assert np.array_equal(load_model(identity, "cpu")(picture), picture)
+
+
+def test_an_image_whose_channels_do_not_fit_the_model_is_a_mistake(raw_model):
+    with pytest.raises(UserError, match=r"\(3, 8, 8\) does not fit .*best\.pth, which restores \(4, H, W\)"):
+        load_model(raw_model, "cpu")(torch.zeros(3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda run: (run / "best.json").unlink(), r"best\.json: not there"),
+        (lambda run: (run / "best.json").write_text("{"), r"best\.json: not JSON"),
+        (lambda run: (run / "best.json").write_text("{}"), r'best\.json: has no "generator"'),
+        (lambda run: (run / "best.pth").unlink(), r"--model: model_zoo/raw has no best\.pth"),
+        (lambda run: (run / "best.pth").write_bytes(b"text"), r"best\.pth: not a file of weights"),
+        (lambda run: torch.save({"tail.weight": Path("/")}, run / "best.pth"), r"best\.pth: refused"),
+        (lambda run: torch.save({"tail.weight": torch.zeros(3)}, run / "best.pth"), r"best\.pth: "),
+    ],
+)
+def test_a_model_that_is_not_whole_is_one_line_that_names_the_file(raw_model, spoil, message):
+    spoil(raw_model)
+    with pytest.raises(UserError, match=message):
+        load_model(raw_model, "cpu")
+
+
+def test_a_model_or_device_that_is_not_there_is_a_mistake(raw_model):
+    with pytest.raises(UserError, match="--model: nowhere is not there"):
+        load_model("nowhere")
+    with pytest.raises(UserError, match='--device: "cuda:99" cannot be used'):
+        load_model(raw_model, "cuda:99")

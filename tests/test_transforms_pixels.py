@@ -1,0 +1,119 @@
+"""Crops, flips, rotations and downsampling: which pixels come out."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from transforms.downsample import Downsample
+from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomRotate
+
+WHITE = {np.uint8: 255, np.uint16: 65535, np.float32: 1}
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(height, width, kind=np.uint8):
+    values = np.random.default_rng(3).random((height, width, 3), dtype=np.float32)
+    return (values * WHITE[kind]).astype(kind)
+
+
+def downsampled(image, factor, sigma):
+    return Downsample(downsampling_factor=factor, sigma=sigma)(image, generator())
+
+
+@pytest.mark.parametrize("kind", WHITE)
+@pytest.mark.parametrize(("factor", "sigma"), [(1, 0.6), (2, 1.0), (3, 2.3), (8, 4.0)])
+def test_downsampling_is_a_gaussian_blur_and_then_every_nth_pixel(kind, factor, sigma):
+    image = noise(75, 94, kind)
+    result = np.asarray(downsampled(image, factor, sigma))
+    radius = int(np.ceil(3 * sigma))
+    exact = gaussian_filter(image.astype(np.float64), (sigma, sigma, 0), mode="mirror", radius=(radius, radius, 0))
+    rows, columns = 75 // factor, 94 // factor
+    assert result.shape == (rows, columns, 3)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, exact[::factor, ::factor][:rows, :columns] / WHITE[kind], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", WHITE)
+@pytest.mark.parametrize(("factor", "sigma"), [(1, 2.0), (2, 1.0), (3, 0.4), (5, 9.0)])
+def test_a_window_of_the_downsampled_image_has_the_very_bits_of_the_whole(kind, factor, sigma):
+    lazy = downsampled(noise(211, 307, kind), factor, sigma)
+    whole, rng = np.asarray(lazy), np.random.default_rng(4)
+    height, width, _ = lazy.shape
+    windows = [(0, 0, 7, 9), (height - 5, width - 11, height, width), (0, 0, height, 3), (height - 1, 0, height, width)]
+    for _ in range(60):
+        top, left = rng.integers(height), rng.integers(width)
+        windows.append((top, left, rng.integers(top, height) + 1, rng.integers(left, width) + 1))
+    for top, left, bottom, right in windows:
+        np.testing.assert_array_equal(lazy[top:bottom, left:right], whole[top:bottom, left:right])
+
+
+def test_an_image_smaller_than_the_blur_is_blurred_as_its_mirror_images():
+    image = noise(5, 4)
+    exact = gaussian_filter(image.astype(np.float64), (3, 3, 0), mode="mirror", radius=(9, 9, 0)) / 255
+    np.testing.assert_allclose(np.asarray(downsampled(image, 1, 3.0)), exact, rtol=0, atol=1e-6)
+
+
+def test_only_what_a_crop_needs_is_blurred(monkeypatch):
+    seen, blur = [], cv2.sepFilter2D
+
+    def watched(source, *rest, **kwargs):
+        seen.append(source.shape)
+        return blur(source, *rest, **kwargs)
+
+    monkeypatch.setattr(cv2, "sepFilter2D", watched)
+    RandomCrop(h=32, w=32)(downsampled(noise(600, 800), 2, 1.0), generator())
+    assert seen == [(2 * 32 + 2 * 3, 128, 3)]
+
+
+def test_without_blur_the_stored_values_stay():
+    image = noise(21, 16)
+    np.testing.assert_array_equal(downsampled(image, 4, 0), image[:20:4, :16:4])
+
+
+def test_every_factor_takes_every_nth_pixel():
+    for factor in range(1, 65):
+        ramp = np.broadcast_to(np.arange(factor * 12, dtype=np.uint16)[None, :, None], (factor, factor * 12, 3))
+        result = np.asarray(downsampled(ramp, factor, 0.1))  # a blur so narrow that it leaves the values alone
+        np.testing.assert_allclose(result[0, :, 0] * 65535, np.arange(12) * factor, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("before", [np.flipud, np.fliplr, np.rot90, lambda image: image[::2, ::2]])
+def test_an_image_that_is_a_view_is_downsampled_alike(before):
+    view = before(noise(60, 64))
+    np.testing.assert_array_equal(downsampled(view, 2, 1.0)[3:20, 2:9], downsampled(view.copy(), 2, 1.0)[3:20, 2:9])
+
+
+def test_a_random_crop_reaches_every_position():
+    image = np.dstack([*np.mgrid[:4, :6], np.zeros((4, 6))]).astype(np.uint8)
+    rng = generator()
+    crops = [RandomCrop(h=2, w=3)(image, rng) for _ in range(300)]
+    assert {crop.shape for crop in crops} == {(2, 3, 3)}
+    assert {tuple(crop[0, 0, :2].tolist()) for crop in crops} == {
+        (row, column) for row in range(3) for column in range(4)
+    }
+
+
+def test_a_center_crop_leaves_as_much_on_either_side():
+    image = noise(10, 13)
+    np.testing.assert_array_equal(CenterCrop(h=4, w=5)(image, generator()), image[3:7, 4:9])
+
+
+def test_flips_go_both_ways_and_rotations_all_four():
+    image, rng = noise(4, 4), generator()
+    flips = {RandomFlip()(image, rng).tobytes() for _ in range(60)}
+    assert flips == {view.tobytes() for view in (image, image[::-1], image[:, ::-1], image[::-1, ::-1])}
+    turns = {RandomRotate()(image, rng).tobytes() for _ in range(60)}
+    assert turns == {np.rot90(image, quarters).tobytes() for quarters in range(4)}
+
+
+@pytest.mark.parametrize("transform", [RandomFlip(), RandomRotate(), RandomCrop(h=8, w=8)])
+def test_a_downsampled_image_is_treated_like_any_array(transform):
+    lazy = downsampled(noise(40, 40), 2, 1.0)
+    for seed in range(6):
+        expected = transform(np.asarray(lazy), generator(seed))
+        np.testing.assert_array_equal(transform(lazy, generator(seed)), expected)

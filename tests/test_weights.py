@@ -1,0 +1,126 @@
+"""Weights find their place by name, or the user hears which did not; a file is never run."""
+
+import pickle
+
+import pytest
+import torch
+
+from options.mistakes import UserError
+from restore.networks import build_generator
+from restore.networks.weights import load_weights, read_state_dict
+
+SMALL = {"class_name": "UNet", "n_channels": 4, "widths": [4, 8], "depth": 1}
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(1)
+    return build_generator(SMALL)
+
+
+@pytest.fixture
+def trained():
+    torch.manual_seed(2)
+    return build_generator(SMALL).state_dict()
+
+
+def refusal(action, *arguments, **keywords) -> str:
+    """The one line with which an action is refused."""
+    with pytest.raises(UserError) as mistake:
+        action(*arguments, **keywords)
+    assert len(str(mistake.value).splitlines()) == 1
+    return str(mistake.value)
+
+
+def test_a_generator_built_with_weights_has_them(tmp_path, trained):
+    torch.save(trained, tmp_path / "model.pth")
+    loaded = build_generator(SMALL, tmp_path / "model.pth").state_dict()
+    assert all(torch.equal(loaded[name], trained[name]) for name in trained)
+
+
+@pytest.mark.parametrize("key", ["params", "params_ema", "state_dict"])
+def test_weights_are_found_inside_the_usual_wrappers(tmp_path, network, trained, key):
+    wrapped = {key: {f"module.{name}": weights for name, weights in trained.items()}, "iteration": 7}
+    torch.save(wrapped, tmp_path / "model.pth")
+    report = load_weights(network, read_state_dict(tmp_path / "model.pth"), "model.pth")
+    assert (len(report.matched), report.missing, report.unexpected) == (len(trained), [], [])
+    assert str(report) == f"{len(trained)} of {len(trained)} weights loaded"
+
+
+def test_averaged_weights_are_preferred(tmp_path, trained):
+    torch.save({"params": {"tail.bias": torch.zeros(4)}, "params_ema": trained}, tmp_path / "model.pth")
+    assert read_state_dict(tmp_path / "model.pth").keys() == trained.keys()
+
+
+def test_part_of_the_weights_load_by_name_and_the_rest_is_reported(network, trained):
+    before = network.state_dict()["tail.bias"].clone()
+    # The other way round and incomplete: only names can put these right.
+    partial = {name: trained[name] for name in reversed(trained) if name != "tail.bias"} | {"extra": torch.ones(4)}
+    report = load_weights(network, partial, "model.pth")
+    after = network.state_dict()
+    assert report.missing == ["tail.bias"]
+    assert report.unexpected == ["extra"]
+    assert len(report.matched) == len(trained) - 1
+    assert torch.equal(after["tail.bias"], before)
+    assert all(torch.equal(after[name], trained[name]) for name in report.matched)
+    assert "1 missing in the file (tail.bias); 1 in the file alone (extra)" in str(report)
+
+
+def test_incomplete_weights_are_refused_where_all_are_needed(network, trained):
+    del trained["tail.bias"]
+    assert "model.pth: lacks 1 of" in refusal(load_weights, network, trained, "model.pth", complete=True)
+
+
+def test_weights_of_another_network_are_refused_by_name(network):
+    line = refusal(load_weights, network, {"conv.weight": torch.ones(4)}, "model.pth")
+    assert line.startswith("model.pth: no name in the file (conv.weight) is one of the network's (")
+    assert "down_levels.0.0.weight" in line
+
+
+def test_other_shapes_are_refused_with_both_named_and_nothing_is_changed(network):
+    before = {name: weights.clone() for name, weights in network.state_dict().items()}
+    wider = build_generator(SMALL | {"n_channels": 3}).state_dict()
+    line = refusal(load_weights, network, wider, "model.pth")
+    assert "down_levels.0.0.weight: 4x3x3x3 in the file, 4x4x3x3 here" in line
+    assert "tail.bias: 3 in the file, 4 here" in line
+    assert all(torch.equal(weights, before[name]) for name, weights in network.state_dict().items())
+
+
+class Code:
+    def __reduce__(self):
+        return print, ("this ran",)
+
+
+def test_a_pickle_that_carries_code_is_refused_and_never_run(tmp_path, capfd):
+    torch.save({"weight": Code()}, tmp_path / "zip.pth")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps({"weight": Code()}, protocol=2))
+    for name in ("zip.pth", "plain.pth"):
+        assert "holds code" in refusal(read_state_dict, tmp_path / name)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_holds_no_weights_is_refused(tmp_path, trained):
+    torch.save(trained, tmp_path / "whole.pth")
+    whole = (tmp_path / "whole.pth").read_bytes()
+    for name, content in {
+        "cut.pth": whole[: len(whole) // 2],
+        "stub.pth": whole[:40],
+        "empty.pth": b"",
+        "text.pth": b"not a checkpoint at all",
+        "picture.pth": b"\x89PNG\r\n\x1a\n" + bytes(100),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        assert refusal(read_state_dict, tmp_path / name).startswith(f"{tmp_path / name}: not a file of weights")
+
+
+@pytest.mark.parametrize(
+    "content", [torch.ones(3), [torch.ones(3)], {}, {"epoch": 3}, {"weight": torch.ones(3), "n": 1}]
+)
+def test_a_checkpoint_without_a_state_dict_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "other.pth")
+    assert "holds no state dict" in refusal(read_state_dict, tmp_path / "other.pth")
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    assert "there is no such file" in refusal(read_state_dict, tmp_path / "none.pth")
+    assert "this is a folder" in refusal(read_state_dict, tmp_path)

@@ -1,0 +1,33 @@
+"""The chain that turns a clean photograph into a degraded and a clean image: parameter sets -> image operations."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from options.base import parse
+from transforms.downsample import Downsample
+from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomRotate
+from transforms.pipeline import Pipeline, check_order
+from transforms.raw import RgbToRawTransform
+from transforms.rendering import demosaic, pack, render, unpack
+from transforms.sample import Sample, ToTensor2
+
+TransformOptions = Annotated[
+    Downsample | RandomCrop | CenterCrop | RandomFlip | RandomRotate | RgbToRawTransform | ToTensor2,
+    Field(discriminator="class_name"),
+]
+
+
+def build(options: list[Any], place: str = "transforms") -> Pipeline:
+    """The chain of these transforms, first to last.
+
+    options  a list as in an option file (dicts), or the validated sections
+    place    what the mistakes' lines begin with
+    Raises UserError with a line for each mistake: unknown names, wrong values, a wrong order.
+    """
+    transforms = parse(list[TransformOptions], options, place)
+    check_order(transforms, place)
+    return Pipeline(tuple(transforms))
+
+
+__all__ = ["Pipeline", "Sample", "TransformOptions", "build", "demosaic", "pack", "render", "unpack"]
