@@ -18,6 +18,9 @@ from transforms import Pipeline
 MOST_WORKERS = 8  # more of them feed no accelerator any faster, since they only cut and degrade decoded pictures
 
 
+GRACE = 5  # seconds from SIGTERM to a worker's end
+
+
 class Batch(NamedTuple):
     """Samples side by side."""
 
@@ -84,8 +87,7 @@ class Batches:
     def after(self, iteration: int, until: int) -> Iterator[Batch]:
         """The batches of the iterations from iteration + 1 to until, on the device."""
         positions = (self._positions(number) for number in range(iteration, until))
-        for batch in _loader(self.samples, positions, self.workers, self.device):
-            yield batch.to(self.device)
+        return _on_device(_loader(self.samples, positions, self.workers, self.device), self.device)
 
     def _positions(self, number: int) -> list[tuple[int, int]]:
         """The (epoch, index) of the samples of the batch of this number, counted from 0."""
@@ -104,8 +106,7 @@ class ValidationBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         positions = [[(0, index)] for index in range(len(self.samples))]
-        for batch in _loader(self.samples, positions, self.workers, self.device):
-            yield batch.to(self.device)
+        return _on_device(_loader(self.samples, positions, self.workers, self.device), self.device)
 
 
 def seeded_generator(*key: int | str) -> torch.Generator:
@@ -131,7 +132,20 @@ def _loader(samples: Samples, positions: Iterable, workers: int | None, device: 
     )
 
 
+def _on_device(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
+    try:
+        for batch in loader:
+            yield batch.to(device)
+    except Exception as error:
+        # A worker's error comes with frames that hold one another, and so the workers, past the end of the program.
+        raise error.with_traceback(None) from None
+
+
 def _begin_worker(_: int) -> None:
     cv2.setNumThreads(0)  # one thread to a worker: the workers are the parallel ones
-    for number in (signal.SIGINT, signal.SIGTERM):  # they reach all processes; the training process ends its workers
-        signal.signal(number, signal.SIG_IGN)
+    # Ctrl+C and kill may reach all processes, and the training process ends its workers when its state is saved. Where
+    # it ends without having done so, as at an error, Python terminates them: they go, but leave time for that.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE))
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, lambda number, frame: os._exit(0))

@@ -1,11 +1,14 @@
 """From files to batches: nothing is silently left out, and a sample depends on its position alone."""
 
 import os
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 
 import transforms
 from options.mistakes import UserError
@@ -83,6 +86,23 @@ def test_validation_uses_every_photograph_and_is_the_same_every_time(workplace):
     first, second = list(batches), list(batches)
     assert [batch.files for batch in first] == [(str(photograph.source),) for photograph in samples.photographs]
     assert all(torch.equal(one.degraded, other.degraded) for one, other in zip(first, second, strict=True))
+
+
+ENDS_EARLY = """
+import gc, sys, torch
+from test_data import batches_of
+gc.disable()  # what is still referred to at the end of the program is not tidied up before
+batches = batches_of(sys.argv[1], workers=1).after(0, 100)
+next(batches)
+kept = [batches]
+kept.append(kept)
+"""
+
+
+def test_a_program_that_ends_in_the_middle_of_an_epoch_takes_its_workers_along(workplace):
+    folder = write_photographs(workplace / "photos", 7)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    subprocess.run([sys.executable, "-c", ENDS_EARLY, folder], env=environment, check=True, timeout=120)
 
 
 def test_fewer_photographs_than_a_batch_is_a_mistake(workplace):
