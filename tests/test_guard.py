@@ -161,7 +161,7 @@ def test_a_run_with_an_absurd_learning_rate_ends_in_one_line_and_exit_status_1(o
         optimizer={"class_name": "Adam", "initial_learning_rate": 1e30}, scheduler={"class_name": "ReduceLROnPlateau"}
     )
     process = command("restore.train", "-opt", path, "--run-name", "absurd", "--device", "cpu")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "error: diverged: " in err
     assert "Traceback" not in err

@@ -205,6 +205,6 @@ except SystemExit:
 def test_a_users_mistake_exits_with_2_and_no_traceback(quickstart):
     path = quickstart(batch_size=0)
     process = command("restore.train", "-opt", path)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 2
     assert err == f"error: {path}: batch_size: 0 given; input should be greater than 0\n"

@@ -39,7 +39,7 @@ def stop(process, number, run, savepoint):
         assert time.monotonic() < deadline, "the run does not get to its savepoint"
         time.sleep(0.005)
     os.killpg(process.pid, number)  # a terminal and a scheduler reach the workers too
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
 

@@ -164,7 +164,7 @@ def test_a_full_disk_leaves_the_former_state_whole_and_says_so(finished):
     process = command(
         "restore.train", "--resume", run, "--set", "total_iterations=40", "--device", "cpu", preexec_fn=fill_the_disk
     )
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert f"error: {run}/" in err
     assert "could not be written (File too large)" in err
@@ -182,7 +182,7 @@ def test_an_exception_saves_the_state_and_exits_with_1(option_file, workplace):
         time.sleep(0.1)
     time.sleep(1)
     shutil.rmtree("training_data/.decoded")  # in the middle of the run the photographs are gone
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "FileNotFoundError" in err
     assert "state saved at iteration" in out

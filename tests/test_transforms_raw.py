@@ -6,7 +6,8 @@ import torch
 from torch.testing import assert_close
 
 from transforms.cameras import Camera, draw_camera, rgb_to_camera
-from transforms.raw import RgbToRawTransform, packed_raw
+from transforms.mosaicking import packed_raw
+from transforms.raw import RgbToRawTransform
 from transforms.rendering import unpack
 from transforms.unprocessing import unprocess
 
