@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch.testing import assert_close
 
-from transforms.cameras import Camera, draw_camera, rgb_to_camera
+from transforms.cameras import XYZ_TO_CAMERA, Camera, draw_camera, rgb_to_camera
+from transforms.mosaic import Mosaic, Pair
 from transforms.mosaicking import packed_raw
+from transforms.noise import Dng
 from transforms.raw import RgbToRawTransform
-from transforms.rendering import unpack
-from transforms.unprocessing import unprocess
+from transforms.rendering import pack, unpack
+from transforms.unprocessing import process, unprocess
 
 EQUAL_MIX = torch.tensor(rgb_to_camera([1, 1, 1, 1]), dtype=torch.float32)
 CAMERA = Camera(EQUAL_MIX, torch.tensor([2.15, 1, 1.7]) * 1.25)
@@ -119,22 +122,89 @@ def test_the_clean_image_is_between_black_and_white_and_the_degraded_one_is_not_
     assert sample.degraded.max() > 1.1
 
 
-@pytest.mark.parametrize(
-    ("fields", "shot", "read"),
-    [
-        ({}, 3e-3, 1e-5),
-        ({"iso": 50000}, 1.2e-2, 1.6e-4),
-        ({"iso": 3125}, 7.5e-4, 6.25e-7),
-        ({"shot": 0.02}, 0.02, 1e-5),
-        ({"iso": 25000, "read": 0.5}, 6e-3, 0.5),
-        ({"shot": 0, "read": 0}, 0, 0),
-    ],
-)
-def test_the_noise_follows_iso_unless_it_is_given(fields, shot, read):
-    sample = RgbToRawTransform(**fields)(np.full((300, 300, 3), 90, np.uint8), generator())
-    assert_close(torch.stack([sample.facts["shot"], sample.facts["read"]]), torch.tensor([float(shot), read]))
+@pytest.mark.parametrize("mode", ["uniform", "normal", "fixed", "none"])
+def test_processing_undoes_every_white_balance_mode_where_nothing_clips(mode):
+    rng = generator()
+    for _ in range(20):
+        camera = draw_camera(mode, rng)
+        image = torch.rand(3, 40, 50, generator=rng)
+        raw = unprocess(image, *camera)
+        unclipped = ((raw > 0) & (raw < 1)).all(0)
+        assert unclipped.float().mean() > 0.5
+        assert (process(raw, *camera) - image)[:, unclipped].abs().max() < 1e-5
+
+
+def test_a_given_camera_matrix_is_the_cameras_with_rows_that_keep_grey_grey():
+    matrix = XYZ_TO_CAMERA[2].tolist()
+    sample = RgbToRawTransform(camera_matrix=matrix)(np.zeros((8, 8, 3), np.uint8), generator())
+    assert_close(sample.facts["rgb_to_camera"], torch.tensor(rgb_to_camera([0, 0, 1, 0]), dtype=torch.float32))
+    doubled = RgbToRawTransform(camera_matrix=(2 * XYZ_TO_CAMERA[2]).tolist())
+    assert torch.equal(
+        doubled(np.zeros((8, 8, 3), np.uint8), generator()).facts["rgb_to_camera"], sample.facts["rgb_to_camera"]
+    )
+
+
+def test_the_facts_tell_the_noise_that_was_added():
+    model = Dng(shot=(0.01, 0.02, 0.03, 0.04), read=1e-4)
+    sample = RgbToRawTransform(noise_model=model)(np.full((600, 600, 3), 90, np.uint8), generator())
+    assert_close(sample.facts["shot"], torch.tensor([0.01, 0.02, 0.03, 0.04]))
+    assert_close(sample.facts["read"], torch.full((4,), 1e-4))
     variance = (sample.degraded - sample.clean).var(dim=(1, 2))
-    assert_close(variance, shot * sample.clean[:, 0, 0] + read, rtol=0.06, atol=0)
+    assert_close(variance, sample.facts["shot"] * sample.clean[:, 0, 0] + 1e-4, rtol=0.03, atol=0)
+
+
+def test_iso_is_drawn_from_its_range_with_a_uniform_logarithm():
+    transform, rng = RgbToRawTransform(iso=(100, 6400)), generator()
+    shots = [transform(np.zeros((4, 4, 3), np.uint8), rng).facts["shot"][0].item() for _ in range(1000)]
+    octaves = np.log2(np.array(shots) / 3e-3 * 125)
+    assert stats.kstest(octaves, "uniform", (0, 6)).pvalue > 1e-3
+
+
+def test_a_share_of_the_samples_is_clean_and_their_facts_say_so():
+    transform, rng = RgbToRawTransform(clean_share=0.3), generator()
+    samples = [transform(np.full((16, 16, 3), 100, np.uint8), rng) for _ in range(500)]
+    clean = [sample for sample in samples if torch.equal(sample.degraded, sample.clean)]
+    assert 120 < len(clean) < 180
+    for sample in samples:
+        has_noise = sample.facts["shot"].any() or sample.facts["read"].any()
+        assert has_noise == (not torch.equal(sample.degraded, sample.clean))
+
+
+def test_exposure_brightens_the_clean_image_by_stops_and_clips_it_at_white():
+    image = (colours(0, 1) * 255).astype(np.uint8)
+    plain, brighter = (RgbToRawTransform(exposure=stops)(image, generator()) for stops in (None, (2, 2)))
+    assert_close(brighter.clean, (4 * plain.clean).clamp(max=1))
+    rng, drawn = generator(), RgbToRawTransform(exposure=(-1, 2), wb_gains_mode="none")
+    grey = [drawn(np.full((4, 4, 3), 80, np.uint8), rng).clean[1, 0, 0].item() for _ in range(500)]
+    reference = RgbToRawTransform(wb_gains_mode="none")(np.full((4, 4, 3), 80, np.uint8), rng).clean[1, 0, 0].item()
+    assert stats.kstest(np.log2(np.array(grey) / reference), "uniform", (-1, 3)).pvalue > 1e-3
+
+
+def raw_image(seed, noise=None):
+    values = np.random.default_rng(seed).uniform(-0.01, 1, (32, 36)).astype(np.float32)
+    return Mosaic(values, CAMERA, noise)
+
+
+def test_a_raw_image_keeps_its_camera_and_values_and_gets_noise():
+    image = raw_image(0)
+    sample = RgbToRawTransform()(image, generator())
+    assert torch.equal(sample.clean, pack(torch.from_numpy(image.values)))
+    assert torch.equal(sample.facts["rgb_to_camera"], CAMERA.rgb_to_camera)
+    assert torch.equal(sample.facts["white_balance"], CAMERA.white_balance)
+    assert_close(sample.facts["shot"], torch.full((4,), 3e-3))
+    assert 0.02 < (sample.degraded - sample.clean).std() < 0.06
+
+
+@pytest.mark.parametrize("noise", [None, (torch.tensor([1e-3, 2e-3, 3e-3, 4e-3]), torch.full((4,), 1e-5))])
+def test_a_recorded_pair_is_left_as_it_was_recorded(noise):
+    pair = Pair(raw_image(1, noise), raw_image(2))
+    sample = RgbToRawTransform(exposure=(1, 1))(pair, generator())
+    assert torch.equal(sample.degraded, pack(torch.from_numpy(pair.degraded.values)))
+    assert torch.equal(sample.clean, pack(torch.from_numpy(pair.clean.values)))
+    assert torch.equal(sample.facts["white_balance"], CAMERA.white_balance)
+    expected = noise or (torch.zeros(4), torch.zeros(4))
+    assert torch.equal(sample.facts["shot"], expected[0])
+    assert torch.equal(sample.facts["read"], expected[1])
 
 
 @pytest.mark.parametrize("level", [0, 60, 150, 220, 255])

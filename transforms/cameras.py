@@ -25,6 +25,9 @@ GAINS = {"red": (1.9, 2.4), "blue": (1.5, 1.9)}
 NORMAL_GAINS = {"red": NormalDist(2.15, 0.15), "blue": NormalDist(1.7, 0.12)}
 
 GainsMode = Literal["uniform", "normal", "fixed", "none"]
+Row = tuple[float, float, float]
+Matrix = tuple[Row, Row, Row]
+"""From XYZ to a camera's red, green and blue, as a DNG's ColorMatrix: three rows of three numbers."""
 
 
 class Camera(NamedTuple):
@@ -36,8 +39,8 @@ class Camera(NamedTuple):
     """(3,): the factors for red, green and blue that make the raw image's grey grey again."""
 
 
-def draw_camera(gains_mode: GainsMode, rng: Generator) -> Camera:
-    """A camera between the four whose matrices are known, under a light as gains_mode says.
+def draw_camera(gains_mode: GainsMode, rng: Generator, xyz_to_camera: Matrix | None = None) -> Camera:
+    """A camera with this matrix, or else between the four whose matrices are known, under a light as gains_mode says.
 
     Colour:  a convex mix of the four matrices, its weights drawn uniformly.
     uniform  red gain from U(1.9, 2.4), blue from U(1.5, 1.9)
@@ -57,14 +60,24 @@ def draw_camera(gains_mode: GainsMode, rng: Generator) -> Camera:
             gains = np.array([2.15, 1, 1.7]) / 0.8
         case "none":
             gains = np.ones(3)
-    return Camera(torch.tensor(rgb_to_camera(weights), dtype=torch.float32), torch.tensor(gains, dtype=torch.float32))
+    matrix = rgb_to_camera(weights) if xyz_to_camera is None else matrix_of(xyz_to_camera)
+    return Camera(torch.tensor(matrix, dtype=torch.float32), torch.tensor(gains, dtype=torch.float32))
 
 
 def rgb_to_camera(weights: list[float]) -> np.ndarray:
     """The matrix (3, 3) from linear sRGB to the camera that mixes the four known ones by these positive weights."""
-    xyz_to_camera = np.tensordot(weights, XYZ_TO_CAMERA, axes=1) / sum(weights)
-    matrix = xyz_to_camera @ RGB_TO_XYZ
-    return matrix / matrix.sum(axis=1, keepdims=True)
+    return matrix_of(np.tensordot(weights, XYZ_TO_CAMERA, axes=1) / sum(weights))
+
+
+def matrix_of(xyz_to_camera: np.ndarray | Matrix) -> np.ndarray:
+    """The matrix (3, 3) from linear sRGB to the camera that sees XYZ so. ValueError where none can be."""
+    matrix = np.array(xyz_to_camera) @ RGB_TO_XYZ
+    white = matrix.sum(axis=1, keepdims=True)
+    if white.min() <= 0:
+        raise ValueError(f"row {white.argmin() + 1} sees no light in white; give the rows of a DNG's ColorMatrix")
+    if np.linalg.cond(matrix / white) > 100:
+        raise ValueError("it hardly tells colours apart; give the rows of a DNG's ColorMatrix")
+    return matrix / white
 
 
 def _uniform(colour: str, probability: float) -> float:

@@ -1,17 +1,21 @@
 """A clean photograph -> the noisy raw image that a camera would have recorded of it."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from pydantic import NonNegativeFloat, PositiveInt
-from torch import Generator
+from pydantic import Field, field_validator
+from torch import Generator, Tensor
 
 from transforms.base import Transform
-from transforms.cameras import GainsMode, draw_camera
+from transforms.cameras import Camera, GainsMode, Matrix, draw_camera, matrix_of
+from transforms.mosaic import Image, Mosaic, Pair
 from transforms.mosaicking import packed_raw
-from transforms.noise import add_noise, dng_profile
+from transforms.noise import Dng, NoiseModelOptions, SensorNoise, add_noise
+from transforms.noise.draws import Iso, Range, log_uniform, per_plane, uniform
 from transforms.sample import Sample
+
+NO_NOISE = SensorNoise(per_plane(0), per_plane(0))
 
 
 class RgbToRawTransform(Transform):
@@ -19,29 +23,61 @@ class RgbToRawTransform(Transform):
 
     The camera is drawn anew for each image, as transforms/cameras.py says; its facts go with the sample.
     An odd last row or column is left out. Source: Brooks et al. 2019; see transforms/unprocessing.py.
+    A Mosaic is raw already: it keeps its camera and gets noise. Of a Pair both images are as they were recorded.
     """
 
     class_name: Literal["RgbToRawTransform"] = "RgbToRawTransform"
-    iso: PositiveInt = 12500
-    """ISO speed; sets the noise where shot and read do not."""
-    noise_model: Literal["dng"] = "dng"
-    """dng: Gaussian noise of variance shot * x + read, x being 0 at black level and 1 at white level."""
-    shot: NonNegativeFloat | None = None
-    """Slope of the variance per unit of signal [1]; null for 3e-3 * iso / 12500."""
-    read: NonNegativeFloat | None = None
-    """Variance at black level [1]; null for 1e-5 * (iso / 12500)^2."""
+    iso: Iso = 12500
+    """ISO speed for the noise models dng, eld and mixed; of [low, high] one is drawn for each image, its logarithm
+    being uniform."""
+    noise_model: NoiseModelOptions = Dng()
+    """dng, unprocessing, eld, gaussian or mixed, or a section with the class_name and parameters of one of these or of
+    profile, the noise of a calibrated camera."""
+    clean_share: Annotated[float, Field(ge=0, le=1)] = 0
+    """Share of the images that get no noise; their shot and read are 0."""
+    exposure: Range[float] | None = None
+    """[low, high]: the clean image is made brighter by so many stops, drawn uniformly, and clipped at white; null: it
+    keeps its exposure."""
     wb_gains_mode: GainsMode = "normal"
     """How the white balance is drawn: uniform, normal, fixed, or none, which leaves every channel at gain 1."""
+    camera_matrix: Matrix | None = None
+    """The camera's colours: three rows from XYZ to camera, as a DNG's ColorMatrix; null: a mix of four known cameras,
+    drawn for each image."""
 
-    def __call__(self, image: np.ndarray, rng: Generator) -> Sample:
-        camera = draw_camera(self.wb_gains_mode, rng)
-        clean = torch.from_numpy(packed_raw(np.asarray(image), camera))
-        default_shot, default_read = dng_profile(self.iso)
-        shot = default_shot if self.shot is None else self.shot
-        read = default_read if self.read is None else self.read
-        degraded = add_noise(clean, shot, read, rng)
-        facts = {**camera._asdict(), "shot": torch.tensor(shot), "read": torch.tensor(read)}
-        return Sample(degraded, clean, facts)
+    @field_validator("camera_matrix")
+    @classmethod
+    def _sees_colours(cls, matrix: Matrix | None) -> Matrix | None:
+        if matrix is not None:
+            matrix_of(matrix)
+        return matrix
+
+    def __call__(self, image: Image, rng: Generator) -> Sample:
+        if isinstance(image, Pair):
+            return _recorded(image)
+        camera, clean = self._clean(image, rng)
+        if self.exposure:
+            clean = (clean * 2 ** uniform(*self.exposure, rng)).clamp_(max=1)
+        if self.clean_share and uniform(0, 1, rng) < self.clean_share:
+            return _sample(clean, clean, camera, NO_NOISE.profile())
+        iso = log_uniform(*self.iso, rng) if isinstance(self.iso, tuple) else self.iso
+        noise = self.noise_model.draw(iso, rng)
+        return _sample(add_noise(clean, noise, rng), clean, camera, noise.profile())
 
     def smallest_input(self, height: int, width: int) -> tuple[int, int]:
         return max(height, 4), max(width, 4)  # as the demosaicing needs
+
+    def _clean(self, image: np.ndarray | Mosaic, rng: Generator) -> tuple[Camera, Tensor]:
+        if isinstance(image, Mosaic):
+            return image.camera, image.packed()
+        camera = draw_camera(self.wb_gains_mode, rng, self.camera_matrix)
+        return camera, torch.from_numpy(packed_raw(np.asarray(image), camera))
+
+
+def _recorded(pair: Pair) -> Sample:
+    """The two raw images of a pair; noise that is not known counts as none."""
+    noise = pair.degraded.noise or NO_NOISE.profile()
+    return _sample(pair.degraded.packed(), pair.clean.packed(), pair.clean.camera, noise)
+
+
+def _sample(degraded: Tensor, clean: Tensor, camera: Camera, noise: tuple[Tensor, Tensor]) -> Sample:
+    return Sample(degraded, clean, {**camera._asdict(), "shot": noise[0], "read": noise[1]})

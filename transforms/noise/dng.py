@@ -1,0 +1,68 @@
+"""Poisson and Gaussian noise as a DNG's NoiseProfile gives it: variance = shot * x + read.
+
+Source: DNG specification 1.7, NoiseProfile; Android's camera documentation, SENSOR_NOISE_PROFILE, for IsoProfile.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat, model_validator
+from torch import Generator
+
+from options.base import Options
+from transforms.noise.base import NoiseModel
+from transforms.noise.draws import PerPlane, per_plane
+from transforms.noise.sensor import SensorNoise
+
+
+class IsoProfile(Options):
+    """A camera's noise by ISO speed, as Android phones state it. The four constants are numbers, or four per plane.
+
+    shot = max(0, A iso + B), read = max(0, C iso^2 + D g^2), g = max(1, iso / max_analog_iso) being the digital gain.
+    """
+
+    A: PerPlane[float]
+    """Slope of shot [1]."""
+    B: PerPlane[float]
+    """Offset of shot [1]."""
+    C: PerPlane[float]
+    """Variance of the noise before the analog gain, at ISO 1 [1]."""
+    D: PerPlane[float]
+    """Variance of the noise behind the analog gain [1]."""
+    max_analog_iso: PositiveFloat
+    """ISO speed from which on the gain is digital."""
+
+    def noise(self, iso: float) -> SensorNoise:
+        """The noise at this ISO speed."""
+        slope, offset, before, behind = (per_plane(numbers).double() for numbers in (self.A, self.B, self.C, self.D))
+        digital_gain = max(1, iso / self.max_analog_iso)
+        shot = (slope * iso + offset).clamp(min=0)
+        read = (before * iso**2 + behind * digital_gain**2).clamp(min=0)
+        return SensorNoise(shot.to(torch.float32), read.to(torch.float32))
+
+
+class Dng(NoiseModel):
+    """Shot and read noise of a fair camera at the ISO speed, of a known camera, or as given."""
+
+    class_name: Literal["dng"] = "dng"
+    shot: PerPlane[NonNegativeFloat] | None = None
+    """Slope of the variance per unit of signal [1]; null for 3e-3 * iso / 12500. A number, or four per plane."""
+    read: PerPlane[NonNegativeFloat] | None = None
+    """Variance at black level [1]; null for 1e-5 * (iso / 12500)^2. A number, or four per plane."""
+    iso_profile: IsoProfile | None = None
+    """A camera's noise by ISO speed, in place of shot and read."""
+
+    @model_validator(mode="after")
+    def _says_it_once(self) -> "Dng":
+        if self.iso_profile and (self.shot is not None or self.read is not None):
+            raise ValueError("iso_profile and shot or read given; keep iso_profile, or the numbers")
+        return self
+
+    def draw(self, iso: float, rng: Generator) -> SensorNoise:
+        if self.iso_profile:
+            return self.iso_profile.noise(iso)
+        # Shot noise grows as the gain, read noise as its square.
+        gain = iso / 12500
+        shot = 3e-3 * gain if self.shot is None else self.shot
+        read = 1e-5 * gain**2 if self.read is None else self.read
+        return SensorNoise(per_plane(shot), per_plane(read))

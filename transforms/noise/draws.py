@@ -1,0 +1,59 @@
+"""Single random numbers, and the forms in which an option gives numbers."""
+
+from math import exp, log
+from typing import Annotated, Any, TypeVar
+
+import torch
+from pydantic import AfterValidator, Discriminator, PositiveInt, Strict, Tag
+from torch import Generator, Tensor
+
+Number = TypeVar("Number")
+
+
+def uniform(low: float, high: float, rng: Generator) -> float:
+    """A number from low to high, each being equally likely."""
+    return low + (high - low) * torch.rand((), generator=rng, device=rng.device, dtype=torch.float64).item()
+
+
+def log_uniform(low: float, high: float, rng: Generator) -> float:
+    """A number from low to high, both positive, whose logarithm is uniform."""
+    return exp(uniform(log(low), log(high), rng))
+
+
+def normal(mean: float, deviation: float, rng: Generator) -> float:
+    """A normally distributed number."""
+    return mean + deviation * torch.randn((), generator=rng, device=rng.device, dtype=torch.float64).item()
+
+
+def choose(choices: list[Any], rng: Generator) -> Any:
+    """One of these, each being equally likely."""
+    return choices[torch.randint(len(choices), (), generator=rng, device=rng.device).item()]
+
+
+def per_plane(numbers: float | tuple[float, ...]) -> Tensor:
+    """One number for all planes, or one for each of R, G1, G2, B: (4,) float32."""
+    return torch.tensor(numbers, dtype=torch.float32).expand(4)
+
+
+def _kind(value: Any) -> str:
+    return "list" if isinstance(value, list | tuple) else "number"
+
+
+def _rising(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError(f"[{limits[0]}, {limits[1]}] given; give the lower end first")
+    return limits
+
+
+# Not strict, as a list read from JSON has to become a tuple; their numbers are strict.
+Planes = Annotated[tuple[Number, Number, Number, Number], Strict(False)]
+"""Four numbers: for R, G1, G2, B."""
+Range = Annotated[tuple[Number, Number], Strict(False), AfterValidator(_rising)]
+"""[low, high]."""
+# Told apart by what is given, so that a mistake is told of the form that was meant.
+PerPlane = Annotated[Annotated[Number, Tag("number")] | Annotated[Planes[Number], Tag("list")], Discriminator(_kind)]
+"""A number, or a list of four: for R, G1, G2, B."""
+Iso = Annotated[
+    Annotated[PositiveInt, Tag("number")] | Annotated[Range[PositiveInt], Tag("list")], Discriminator(_kind)
+]
+"""An ISO speed, or [low, high]."""

@@ -1,0 +1,44 @@
+"""Photon shot noise, which is Poisson's, and Gaussian read noise, both in one go."""
+
+import torch
+from torch import Generator, Tensor
+
+FEW = 32
+"""Electrons below which shot noise is drawn from the Poisson distribution itself."""
+HIDING = 0.8
+"""Read noise [electrons rms] from which on it hides that electrons are whole: nothing has to be drawn exactly then."""
+SMALLEST = torch.finfo(torch.float32).tiny
+
+
+def add_shot_and_read_noise(clean: Tensor, shot: Tensor, read: Tensor, rng: Generator) -> Tensor:
+    """Poisson noise of clean / shot electrons and Gaussian noise of the variance read.
+
+    clean  (..., 4, h, w), linear; shot and read (..., 4, 1, 1)
+    Drawing from the Poisson distribution takes 40 ns a pixel, ten times a Gaussian number. So it is done only where
+    electrons are few and read noise does not hide them; elsewhere `from_normal` comes close.
+    """
+    normal = torch.randn(clean.shape, generator=rng, device=clean.device)
+    degraded = from_normal(normal, clean, shot, read)
+    bare = read < (HIDING * shot).square()
+    if bare.any():
+        pixels = ((clean < FEW * shot) & bare).nonzero(as_tuple=True)
+        signal = clean[pixels]
+        electron, deviation = (values.expand_as(clean)[pixels] for values in (shot, read.sqrt()))
+        expected = signal.clamp(min=0) / electron
+        excess = torch.poisson(expected, generator=rng) - expected
+        degraded[pixels] = signal + electron * excess + deviation * normal[pixels]
+    return degraded
+
+
+def from_normal(normal: Tensor, clean: Tensor, shot: Tensor, read: Tensor) -> Tensor:
+    """A standard normal number n as shot and read noise: clean + a n + b (n^2 - 1).
+
+    Mean and variance are exact, and b = shot^2 x / (6 variance) gives it the third moment of the Poisson distribution,
+    shot^2 x, to first order. The distribution function is off by less than 0.006 where read noise is HIDING; that of a
+    plain Gaussian by 0.033. With FEW electrons and no read noise it is off by half the chance of one whole number.
+    """
+    signal = clean.clamp(min=0)
+    variance = (signal * shot).add_(read.clamp(min=SMALLEST))
+    bend = signal.mul_(shot.square() / 6).div_(variance)
+    slope = variance.addcmul_(bend, bend, value=-2).sqrt_()
+    return slope.addcmul_(bend, normal).mul_(normal).sub_(bend).add_(clean)
