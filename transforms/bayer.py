@@ -1,0 +1,56 @@
+"""The four phases of the Bayer mosaic, and how each becomes RGGB, the only one that networks see.
+
+A pattern is named by the colours of the mosaic's first two rows: "GRBG" is G R over B G.
+Source: Liu et al., Learning Raw Image Denoising with Bayer Pattern Unification and Bayer Preserving Augmentation,
+CVPR Workshops 2019: crop in training, reflect in use; flip and turn the mosaic, never its packed planes.
+"""
+
+from collections.abc import Callable
+from typing import Literal, TypeVar, get_args
+
+import numpy as np
+from torch import Tensor
+
+Pattern = Literal["RGGB", "GRBG", "GBRG", "BGGR"]
+PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+
+
+def unify(mosaic: Array, pattern: Pattern) -> Array:
+    """The part of a mosaic (..., H, W) that begins with R and has even sides, as a view: for training."""
+    top, left = _red(pattern)
+    height, width = mosaic.shape[-2:]
+    return mosaic[..., top : height - (height - top) % 2, left : width - (width - left) % 2]
+
+
+def unify_padded(mosaic: np.ndarray, pattern: Pattern) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """A mosaic (..., H, W) that begins with R and has even sides, with every pixel of this one in it: for use.
+
+    Returns the padded mosaic and the window [rows, columns] of it that is the original: restored[..., *window] cuts it
+    back. H and W are 2 or more. The mosaic is seen mirrored about its outermost row or column, which keeps every site's
+    colour.
+    """
+    sides = zip(_red(pattern), mosaic.shape[-2:], strict=True)
+    margins = [(before, (before + side) % 2) for before, side in sides]
+    padded = np.pad(mosaic, [(0, 0)] * (mosaic.ndim - 2) + margins, mode="reflect")
+    rows, columns = (slice(before, before + side) for (before, _), side in zip(margins, mosaic.shape[-2:], strict=True))
+    return padded, (rows, columns)
+
+
+def rearrange(
+    mosaic: np.ndarray, pattern: Pattern, move: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, Pattern]:
+    """A mosaic (H, W) flipped, turned or transposed, and the pattern that it has then.
+
+    move  such as np.fliplr, np.rot90 or np.transpose
+    """
+    height, width = mosaic.shape
+    # The colours of a mosaic of two or three rows and columns move as those of the large one, if it is as even or odd.
+    colours = np.tile(np.array(list(pattern)).reshape(2, 2), (2, 2))[: 2 + height % 2, : 2 + width % 2]
+    return move(mosaic), "".join(move(colours)[:2, :2].flat)
+
+
+def _red(pattern: Pattern) -> tuple[int, int]:
+    """Row and column of the first R."""
+    return divmod(pattern.index("R"), 2)
