@@ -23,6 +23,15 @@ TESTING = """Restores a folder of pictures with a trained model, and measures it
 A raw model makes noisy raw data from the photographs, as its own validation did, and restores that.
 A 3-channel model restores the pictures themselves; with --target it is measured against those of the same names."""
 
+CALIBRATION = """Measures a camera's noise from its own frames, for "noise_model": {"class_name": "profile", ...}.
+
+  python -m restore.calibrate --flats flats/ --darks darks/ -o profile.json
+  python -m restore.calibrate --flats flats/ --darks darks/ --check profile.json
+
+Flats: an evenly lit surface out of focus, two frames at each of 6 exposures or more, from dark to nearly white.
+Darks: 8 frames or more with the lens capped. All at one ISO speed, as raw files or as grey 16-bit PNG or TIFF files;
+two frames that follow one another by name are a pair."""
+
 
 def training_arguments(words: list[str] | None = None) -> Namespace:
     """The arguments of restore.train; ends the program at --help or a mistake, as argparse does."""
@@ -59,12 +68,32 @@ def testing_arguments(words: list[str] | None = None) -> Namespace:
     )
     parser.add_argument("--input", required=True, metavar="FOLDER", help="pictures: 8 or 16 bit PNG, TIFF, JPEG, WebP")
     parser.add_argument("--target", metavar="FOLDER", help="clean pictures of the same names to measure against")
+    parser.add_argument("--iso", type=int, metavar="N", help="ISO speed of that noise (default: as in the validation)")
     parser.add_argument("--output", default="results", metavar="FOLDER", help="where to write (default: %(default)s)")
     parser.add_argument("--tile", type=int, default=512, metavar="N", help="side of a tile (default: %(default)s)")
     parser.add_argument(
         "--overlap", type=int, default=32, metavar="N", help="what two tiles share (default: %(default)s)"
     )
     _add_device(parser)
+    return parser.parse_args(words)
+
+
+def calibration_arguments(words: list[str] | None = None) -> Namespace:
+    """The arguments of restore.calibrate; ends the program at --help or a mistake, as argparse does."""
+    parser = _parser("restore.calibrate", CALIBRATION)
+    parser.add_argument("--flats", required=True, metavar="FOLDER", help="pairs of evenly lit frames")
+    parser.add_argument("--darks", required=True, metavar="FOLDER", help="pairs of frames without light")
+    purpose = parser.add_mutually_exclusive_group(required=True)
+    purpose.add_argument("-o", "--output", metavar="JSON", help="profile to write; its plot goes beside it, as .png")
+    purpose.add_argument(
+        "--check", metavar="JSON", help="profile to compare with the frames, by frames that are synthesised from it"
+    )
+    parser.add_argument(
+        "--white",
+        type=float,
+        metavar="DN",
+        help="white level (default: the raw file's; of 16-bit PNG and TIFF files where flats saturate)",
+    )
     return parser.parse_args(words)
 
 

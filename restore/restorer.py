@@ -1,5 +1,6 @@
 """A trained model and how to use it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,11 @@ from restore.model_info import Information
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
 from restore.tiles import restore_tiled
+from transforms import restored_to_raw
+from transforms.conditioning import PLANES, Conditioning
+
+Noise = tuple[float | Sequence[float], float | Sequence[float]]
+"""shot and read of a DNG's NoiseProfile: one number for all four planes, or one for each."""
 
 
 class Restorer:
@@ -37,26 +43,46 @@ class Restorer:
         self.device = choose_device(device)
         network = build_generator(self.information.generator)
         self.weights_report = load_weights(network, read_state_dict(self.path), str(self.path), complete=True)
+        self.conditioning = [step for step in self.information.transforms_test if isinstance(step, Conditioning)]
         layout = torch.channels_last if network.channels_last else torch.contiguous_format
         self.network = network.to(self.device, memory_format=layout).eval()
 
-    def __call__(self, image: Tensor | np.ndarray, tile: int = 512, overlap: int = 32) -> Tensor | np.ndarray:
+    def __call__(
+        self, image: Tensor | np.ndarray, noise: Noise | None = None, tile: int = 512, overlap: int = 32
+    ) -> Tensor | np.ndarray:
         """The restored image, in the form of the given one.
 
         image    a tensor or float array (C, H, W): for a raw model packed raw (4 planes R, G1, G2, B; linear, 0 black,
                  1 white), for a 3-channel model sRGB 0..1; or, for a 3-channel model, a picture (H, W, 3), uint8 or
                  uint16, sRGB
+        noise    (shot, read): the variance of the raw image's noise is shot * x + read. A model that was trained with
+                 VarianceStabilization or NoiseLevelMap has to know it; others take no notice
         tile     an image larger than this goes through the network in tiles [pixels]
         overlap  what two tiles share at least [pixels]
-        Raises UserError if the channels do not fit the model.
+        Raises UserError if the channels do not fit the model, or the noise is not given where it must be.
         """
         if isinstance(image, np.ndarray) and image.dtype in (np.uint8, np.uint16):
-            return to_uint(self(to_tensor(image), tile, overlap), image.dtype)
+            return to_uint(self(to_tensor(image), noise, tile, overlap), image.dtype)
         if isinstance(image, np.ndarray):
-            return self(torch.from_numpy(image), tile, overlap).numpy()
+            return self(torch.from_numpy(image), noise, tile, overlap).numpy()
         if image.ndim != 3 or image.shape[0] != self.n_channels:
             raise UserError(
                 f"an image of the shape {tuple(image.shape)} does not fit {self.path}, "
                 f"which restores ({self.n_channels}, H, W)"
             )
-        return restore_tiled(self.network, image.float(), tile, overlap)
+        shown, facts = image.float(), self._noise_facts(noise, image.device)
+        for step in self.conditioning:
+            facts = step.facts(facts)
+            shown = step.shown(shown, facts)
+        return restored_to_raw(restore_tiled(self.network, shown, tile, overlap), facts)
+
+    def _noise_facts(self, noise: Noise | None, device: torch.device) -> dict[str, Tensor]:
+        if not self.conditioning:
+            return {}
+        if noise is None:
+            raise UserError(
+                f"noise: not given, and {self.path} was trained with {self.conditioning[0].class_name}, which has to "
+                f"know it; give (shot, read) as in the DNG's NoiseProfile"
+            )
+        values = (torch.tensor(number, dtype=torch.float32, device=device).expand(PLANES) for number in noise)
+        return dict(zip(("shot", "read"), values, strict=True))

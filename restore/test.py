@@ -27,6 +27,9 @@ from restore.restorer import Restorer
 from restore.results import Results
 from restore.strips import strip
 from transforms import Sample, render
+from transforms.base import Crop
+from transforms.conditioning import Conditioning
+from transforms.raw import RgbToRawTransform
 
 STRIPS = "strips"
 LARGEST = 1024  # pixels of a picture's side in a strip
@@ -44,7 +47,9 @@ def main(arguments: Namespace) -> None:
     _refuse_to_write_into(output, {"--input": arguments.input, "--target": arguments.target})
     files = [file.relative_to(source) for file in find_images(source)]
     names = _output_names(files)
-    sample_of = _degraded_photographs(restorer) if restorer.n_channels == 4 else _pictures(arguments.target)
+    sample_of = (
+        _degraded_photographs(restorer, arguments.iso) if restorer.n_channels == 4 else _pictures(arguments.target)
+    )
     if restorer.n_channels == 4 and arguments.target:
         raise UserError("--target: a raw model measures against the photographs that it degrades itself; leave it out")
 
@@ -60,7 +65,8 @@ def main(arguments: Namespace) -> None:
         except UserError as mistake:
             results.left_out.append(f"{source / file}: {mistake}")
             continue
-        restored = restorer(sample.degraded, arguments.tile, arguments.overlap)
+        noise = (sample.facts["shot"].tolist(), sample.facts["read"].tolist()) if sample.facts else None
+        restored = restorer(sample.degraded, noise, arguments.tile, arguments.overlap)
         _write_pictures(output, names[file], picture.dtype, sample, restored)
         results.add(str(file), noisy, _measured(restored, sample))
     if not results.pictures:
@@ -72,10 +78,15 @@ def main(arguments: Namespace) -> None:
     print(f"pictures, strips, results.json and results.csv: {output}")
 
 
-def _degraded_photographs(restorer: Restorer) -> SampleOf:
-    """Whole photographs degraded by the chain that the model was validated with."""
+def _degraded_photographs(restorer: Restorer, iso: int | None) -> SampleOf:
+    """Whole photographs degraded by the chain that the model was validated with; conditioning is the restorer's."""
+    change = {"iso": iso} if iso else {}
+    steps = [
+        step.model_copy(update=change) if isinstance(step, RgbToRawTransform) else step
+        for step in restorer.information.transforms_test
+    ]
     place = f"{restorer.path.with_suffix('.json')}: transforms_test"
-    chain = transforms.build(restorer.information.transforms_test, place).without_crops()
+    chain = transforms.build(steps, place).without(Crop, Conditioning)
     return lambda file, picture: chain(picture, seeded_generator(SEED, file.as_posix()))
 
 

@@ -10,7 +10,7 @@ from losses import WeightedLoss
 from restore.data import Batch
 from restore.metrics import MeanMetrics, measure
 from restore.strips import stack, strip
-from transforms import render
+from transforms import degraded_to_raw, render, restored_to_raw
 
 PICTURES = 4  # photographs in the strip
 LARGEST = 384  # pixels of a picture's side in the strip
@@ -40,6 +40,8 @@ def validate(generator: nn.Module, loss: WeightedLoss, batches: Iterable[Batch])
             degraded, clean, facts, _ = batch
             restored = generator(degraded)
             values.append(float(loss.comparison(restored, clean, facts)))
+            degraded = degraded_to_raw(degraded, facts)
+            restored, clean = restored_to_raw(restored, facts), restored_to_raw(clean, facts)
             restored_metrics.add(measure(restored, clean, facts, render))
             degraded_metrics.add(measure(degraded, clean, facts, render))
             if len(strips) < PICTURES:

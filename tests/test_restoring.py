@@ -20,6 +20,7 @@ from restore.metrics import psnr
 from restore.networks import build_generator
 from restore.test import main
 from restore.train import main as train
+from transforms.base import Crop
 
 
 def restore(*words):
@@ -65,7 +66,7 @@ def test_a_raw_model_degrades_whole_photographs_by_its_own_chain_and_measures_wh
     restore("--model", raw_model, "--input", "val", "--output", "out")
     results = json.loads(Path("out/results.json").read_text())
     assert sorted(results["pictures"]) == [f"{number}.png" for number in range(6)]
-    chain = transforms.build(load_model(raw_model, "cpu").information.transforms_test).without_crops()
+    chain = transforms.build(load_model(raw_model, "cpu").information.transforms_test).without(Crop)
     sample = chain(read_image("val/0.png"), seeded_generator(0, "0.png"))
     assert sample.clean.shape == (4, 24, 20), "the whole photograph of 96 x 80, shrunk by 2"
     measured = results["pictures"]["0.png"]

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from options.base import parse
+from transforms.conditioning import NoiseLevelMap, VarianceStabilization, degraded_to_raw, restored_to_raw
 from transforms.downsample import Downsample
 from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomRotate
 from transforms.pipeline import Pipeline, check_order
@@ -13,7 +14,15 @@ from transforms.rendering import demosaic, pack, render, unpack
 from transforms.sample import Sample, ToTensor2
 
 TransformOptions = Annotated[
-    Downsample | RandomCrop | CenterCrop | RandomFlip | RandomRotate | RgbToRawTransform | ToTensor2,
+    Downsample
+    | RandomCrop
+    | CenterCrop
+    | RandomFlip
+    | RandomRotate
+    | RgbToRawTransform
+    | VarianceStabilization
+    | NoiseLevelMap
+    | ToTensor2,
     Field(discriminator="class_name"),
 ]
 
@@ -30,4 +39,15 @@ def build(options: list[Any], place: str = "transforms") -> Pipeline:
     return Pipeline(tuple(transforms))
 
 
-__all__ = ["Pipeline", "Sample", "TransformOptions", "build", "demosaic", "pack", "render", "unpack"]
+__all__ = [
+    "Pipeline",
+    "Sample",
+    "TransformOptions",
+    "build",
+    "degraded_to_raw",
+    "demosaic",
+    "pack",
+    "render",
+    "restored_to_raw",
+    "unpack",
+]

@@ -1,13 +1,24 @@
 """Blur and downsampling, worked out only where a later crop looks."""
 
+import math
+from functools import cache
 from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from pydantic import Field, NonNegativeFloat
 from torch import Generator
 
 from transforms.base import Transform
+from transforms.mosaic import Mosaic
+
+BLOCK = 4
+"""Rows or columns that one matrix product makes: more of them multiply by more zeros, and fewer are slower."""
+ROWS, VALUES = 24, 64
+"""What OpenBLAS takes of a product at a time. It rounds a rest otherwise, and so no product here has one."""
+LARGEST = 2**18
+"""Multiplications from which on OpenBLAS shares a product among threads, whose parts have rests."""
 
 
 class Downsample(Transform):
@@ -15,6 +26,7 @@ class Downsample(Transform):
 
     It shrinks away the noise and the demosaicing of the camera that took the photograph.
     At the image's edges the blur sees the image mirrored. H x W become H // factor x W // factor pixels.
+    A raw image's colours are blurred apart, from linear values, and it stays a mosaic: see transforms/mosaic.py.
     """
 
     class_name: Literal["Downsample"] = "Downsample"
@@ -23,7 +35,9 @@ class Downsample(Transform):
     sigma: NonNegativeFloat
     """Standard deviation of the Gaussian [px of the image before downsampling]; 0 for no blur."""
 
-    def __call__(self, image: np.ndarray, rng: Generator) -> "np.ndarray | Downsampled":
+    def __call__(self, image: np.ndarray | Mosaic, rng: Generator) -> "np.ndarray | Downsampled | Mosaic":
+        if isinstance(image, Mosaic):
+            return image.downsample(self.downsampling_factor, self.sigma)
         image = np.asarray(image)
         if self.sigma > 0:
             return Downsampled(image, self.downsampling_factor, self.sigma)
@@ -44,8 +58,13 @@ class Downsampled:
     def __init__(self, image: np.ndarray, factor: int, sigma: float):
         self.image, self.factor = image, factor
         self.margin = int(np.ceil(3 * sigma))
-        self.taps = cv2.getGaussianKernel(2 * self.margin + 1, sigma, cv2.CV_32F)
+        white = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
+        self.down, self.across = _filters(factor, sigma, self.margin, white)
         self.shape = (image.shape[0] // factor, image.shape[1] // factor, 3)
+        rows = LARGEST // self.across.size // ROWS * ROWS
+        columns = (LARGEST // self.down.size // VALUES * VALUES // 3 - self.down.shape[1]) // factor
+        self.largest = max(rows - BLOCK, 1), max(columns - BLOCK, 1)
+        """Height and width of a window up to which no product is larger than LARGEST, or can be smaller."""
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return self[:, :].astype(dtype or np.float32, copy=False)
@@ -55,18 +74,54 @@ class Downsampled:
         rows, columns = window
         top, bottom, _ = rows.indices(self.shape[0])
         left, right, _ = columns.indices(self.shape[1])
-        factor, margin = self.factor, self.margin
-        height, width = (bottom - top) * factor, (right - left) * factor
-        # OpenCV computes up to 64 values at a time and rounds the rest of a row otherwise. In widths that are multiples
-        # of 64 there is no rest, and so no bit depends on where the window ends.
-        padded_width = -(-(width + 2 * margin) // 64) * 64
-        row, column = top * factor - margin, left * factor - margin
-        source = _mirrored(self.image, row, row + height + 2 * margin, column, column + padded_width)
-        white = np.iinfo(source.dtype).max if source.dtype.kind == "u" else 1
-        blurred = cv2.sepFilter2D(source, cv2.CV_32F, self.taps, self.taps / white)
-        kept = blurred[margin : margin + height, margin : margin + width]
-        # Without a filter, resizing takes pixel i * factor for pixel i, four times as fast as a slice with steps does.
-        return cv2.resize(kept, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
+        if bottom - top > self.largest[0]:
+            middle = (top + bottom) // 2
+            return np.concatenate([self[top:middle, left:right], self[middle:bottom, left:right]])
+        if right - left > self.largest[1]:
+            middle = (left + right) // 2
+            return np.concatenate([self[top:bottom, left:middle], self[top:bottom, middle:right]], axis=1)
+        # Blocks start at multiples of BLOCK, wherever the window does.
+        first_row, first_column = top // BLOCK * BLOCK, left // BLOCK * BLOCK
+        height = math.ceil((bottom - first_row) / ROWS) * ROWS
+        width = math.ceil((right - first_column) / BLOCK) * BLOCK
+        blurred = self._blurred(first_row, first_column, height, width)
+        return blurred[top - first_row : bottom - first_row, left - first_column : right - first_column]
+
+    def _blurred(self, top: int, left: int, height: int, width: int) -> np.ndarray:
+        """The window (height, width, 3) as matrix products, which are faster than a filter that then drops pixels."""
+        pixels = self._pixels(top, left, height, width)
+        step, size = BLOCK * self.factor, self.down.shape[1]
+        row, value = pixels.strides
+        blocks = as_strided(pixels, (height // BLOCK, size, pixels.shape[1]), (step * row, row, value))
+        rows = np.matmul(self.down, blocks).reshape(height, pixels.shape[1])
+        blocks = as_strided(rows, (width // BLOCK, height, 3 * size), (3 * step * value, row, value))
+        result = np.empty((height, width // BLOCK, 3 * BLOCK), np.float32)
+        np.matmul(blocks, self.across, out=result.swapaxes(0, 1))
+        return result.reshape(height, width, 3)
+
+    def _pixels(self, top: int, left: int, height: int, width: int) -> np.ndarray:
+        """The pixels that the window needs, a row's values one after another, and zeros up to a multiple of VALUES."""
+        row, column = top * self.factor - self.margin, left * self.factor - self.margin
+        rows, columns = ((side - BLOCK) * self.factor + self.down.shape[1] for side in (height, width))
+        source = _mirrored(self.image, row, row + rows, column, column + columns)
+        pixels = np.empty((rows, math.ceil(3 * columns / VALUES) * VALUES), np.float32)
+        pixels[:, : 3 * columns] = source.reshape(rows, 3 * columns)
+        pixels[:, 3 * columns :] = 0
+        return pixels
+
+
+@cache
+def _filters(factor: int, sigma: float, margin: int, white: float) -> tuple[np.ndarray, np.ndarray]:
+    """Two matrices: BLOCK rows are the first (BLOCK, n) times n rows, BLOCK columns 3 n values times the second.
+
+    n is (BLOCK - 1) * factor + 2 * margin + 1. The second one also takes white to 1.
+    """
+    taps = cv2.getGaussianKernel(2 * margin + 1, sigma)[:, 0]
+    down = np.zeros((BLOCK, (BLOCK - 1) * factor + len(taps)))
+    for number, row in enumerate(down):
+        row[number * factor : number * factor + len(taps)] = taps
+    across = np.kron(down.T, np.eye(3)) / white
+    return down.astype(np.float32), across.astype(np.float32)
 
 
 def _mirrored(image: np.ndarray, top: int, bottom: int, left: int, right: int) -> np.ndarray:

@@ -18,33 +18,32 @@ def packed_raw(image: np.ndarray, camera: Camera) -> np.ndarray:
     The tone curve is a table, so float32 is taken to the nearest of 65536 levels: that is off by less than 1e-4 in raw
     up to 0.995 in sRGB, and by more close to white, where the curve is steep. Integers are exact.
     """
-    if image.dtype == np.float32:
-        scaled = image * np.float32(65535)
-        scaled += np.float32(0.5)
-        image = scaled.astype(np.uint16)
-    linear = _tone_table(np.iinfo(image.dtype).max + 1).take(image)
+    sites = _sites(image)
+    if sites.dtype == np.float32:
+        sites *= np.float32(65535)
+        sites += np.float32(0.5)
+        sites = sites.astype(np.uint16)
+    linear = cv2.LUT(sites.reshape(12, -1), _tone_table(np.iinfo(sites.dtype).max + 1)).reshape(4, 3, -1)
+    # From here on as transforms.unprocessing.camera_to_raw, of each site only the colour that it records.
     matrix = camera.rgb_to_camera.numpy()
-    red, green, blue = np.moveaxis(cv2.transform(linear, matrix), -1, 0)
-    mean = cv2.transform(linear, matrix.mean(0, keepdims=True))
-    # From here on as transforms.unprocessing.camera_to_raw.
-    gains = camera.white_balance.numpy()[[0, 1, 1, 2], None, None]
-    protection = _at_sites(mean, mean, mean, mean)
-    protection -= np.float32(HIGHLIGHTS)
-    np.maximum(protection, 0, out=protection)
-    protection *= protection
-    protection *= np.maximum(gains - 1, 0) / np.float32((1 - HIGHLIGHTS) ** 2)
-    protection += 1
-    raw = _at_sites(red, green, green, blue)
-    raw *= protection
-    raw /= gains
-    return np.clip(raw, 0, 1, out=raw)
+    gains = camera.white_balance.numpy()[[0, 1, 1, 2], None]
+    mean_of_all = np.broadcast_to(matrix.mean(0), (4, 3))
+    colours = np.matmul(np.stack([matrix[[0, 1, 1, 2]] / gains, mean_of_all], axis=1), linear)
+    raw, mean = colours[:, 0], colours[:, 1]
+    if mean.max() > HIGHLIGHTS:
+        protection = np.maximum(mean - np.float32(HIGHLIGHTS), 0)
+        protection *= protection
+        protection *= np.maximum(gains - 1, 0) / np.float32((1 - HIGHLIGHTS) ** 2)
+        protection += 1
+        raw *= protection
+    return np.clip(raw, 0, 1).reshape(4, image.shape[0] // 2, image.shape[1] // 2)
 
 
-def _at_sites(*planes: np.ndarray) -> np.ndarray:
-    """Of four planes (H, W): the first at the mosaic's R sites, the second at G1 ...: (4, H // 2, W // 2)."""
-    height, width = planes[0].shape[0] // 2 * 2, planes[0].shape[1] // 2 * 2
-    corners = [(0, 0), (0, 1), (1, 0), (1, 1)]
-    return np.stack([plane[row:height:2, column:width:2] for plane, (row, column) in zip(planes, corners, strict=True)])
+def _sites(image: np.ndarray) -> np.ndarray:
+    """The pixels at the R sites of the mosaic, at its G1, G2 and B sites: (4, 3, H // 2, W // 2)."""
+    height, width = image.shape[0] // 2, image.shape[1] // 2
+    cells = image[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3)
+    return cells.transpose(1, 3, 4, 0, 2).reshape(4, 3, height, width)
 
 
 @cache

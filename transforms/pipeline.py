@@ -1,4 +1,4 @@
-"""A chain of transforms, checked when it is built, that turns photographs into samples."""
+"""A chain of transforms, checked when it is built, that turns photographs and raw images into samples."""
 
 from dataclasses import dataclass
 
@@ -7,50 +7,103 @@ from torch import Generator
 
 from options.mistakes import UserError
 from transforms.base import Crop, Transform
-from transforms.geometry import RandomRotate
+from transforms.conditioning import Conditioning
+from transforms.downsample import Downsample
+from transforms.geometry import RandomFlip, RandomRotate
+from transforms.mosaic import Image, Mosaic, Pair, is_raw
 from transforms.raw import RgbToRawTransform
 from transforms.sample import Sample, ToTensor2
+
+TURNING = (RandomFlip, RandomRotate)
 
 
 @dataclass(frozen=True)
 class Pipeline:
     """Transforms applied one after another; the same image and generator state give the same sample.
 
-    image   (H, W, 3) sRGB, uint8 or uint16
-    Raises UserError for another kind of array, and for an image that is smaller than smallest_image().
+    image   (H, W, 3) sRGB, uint8 or uint16; or a Mosaic, which is raw already and clean; or a Pair of either, to which
+            nothing is added
+    A raw image is flipped and turned before all else: that takes pixels off its edges, and so crops keep their size.
+    Raises UserError for an image that the chain does not take.
     """
 
     options: tuple[Transform, ...]
     """The sections that it was built from; their JSON builds it again."""
 
-    def __call__(self, image: np.ndarray, rng: Generator) -> Sample:
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, np.uint16):
-            raise UserError(f"image: {image.dtype} {image.shape} given; (H, W, 3) in uint8 or uint16 is needed")
-        height, width = self.smallest_image()
+    def __call__(self, image: Image, rng: Generator) -> Sample:
+        self.check(image)
+        for transform in self._steps(is_raw(image)):
+            image = transform(image, rng)
+        return image
+
+    def check(self, image: Image) -> None:
+        """Raises UserError for what is no image, an image of a kind that this chain is not for, and one too small."""
+        raw, paired = is_raw(image), isinstance(image, Pair)
+        _check_arrays(image)
+        if raw and self.out_channels != 4:
+            raise UserError("image: a raw one given, and no transform makes raw samples; add a RgbToRawTransform")
+        if paired and not raw and self.out_channels == 4:
+            raise UserError(
+                "image: a pair of sRGB images given, and RgbToRawTransform degrades and makes raw what is clean sRGB; "
+                "remove that transform, or give the clean images alone"
+            )
+        if paired and any(isinstance(transform, Downsample) for transform in self.options):
+            raise UserError("image: a pair given, and Downsample would average its noise away; remove that transform")
+        conditioning = next((step.class_name for step in self.options if isinstance(step, Conditioning)), None)
+        if conditioning and paired and image.degraded.noise is None:
+            raise UserError(f"image: a pair of unknown noise given, and {conditioning} has to know it; remove that")
+        height, width = self.smallest_image(raw)
         if image.shape[0] < height or image.shape[1] < width:
             raise UserError(
                 f"image: {image.shape[0]} x {image.shape[1]} pixels (height x width) given, and the transforms need "
                 f"{height} x {width}; take a larger image or a smaller crop"
             )
-        for transform in self.options:
-            image = transform(image, rng)
-        return image
 
     @property
     def out_channels(self) -> int:
         """Channels of the samples: 4 for packed raw, 3 for sRGB."""
         return 4 if any(isinstance(transform, RgbToRawTransform) for transform in self.options) else 3
 
-    def smallest_image(self) -> tuple[int, int]:
-        """(height, width) [px] of the smallest photograph that the chain accepts."""
-        size = (1, 1)
-        for transform in reversed(self.options):
-            size = transform.smallest_input(*size)
-        return size
+    @property
+    def in_channels(self) -> int:
+        """Channels of what the network sees: those of the samples, and those that a conditioning adds."""
+        added = (step.extra_channels for step in self.options if isinstance(step, Conditioning))
+        return self.out_channels + sum(added)
 
-    def without_crops(self) -> "Pipeline":
-        """The same chain for whole images."""
-        return Pipeline(tuple(transform for transform in self.options if not isinstance(transform, Crop)))
+    def smallest_image(self, raw: bool = False) -> tuple[int, int]:
+        """(height, width) [px] of the smallest photograph, or raw image, that the chain accepts."""
+        height, width = 1, 1
+        for transform in reversed(self._steps(raw)):
+            height, width = transform.smallest_input(height, width)
+            if raw and isinstance(transform, TURNING):
+                height, width = height + 2, width + 2
+        return height, width
+
+    def without(self, *kinds: type[Transform]) -> "Pipeline":
+        """The same chain without the transforms of these kinds."""
+        return Pipeline(tuple(transform for transform in self.options if not isinstance(transform, kinds)))
+
+    def _steps(self, raw: bool) -> list[Transform]:
+        """In the order in which they are applied."""
+        return sorted(self.options, key=lambda transform: raw and not isinstance(transform, TURNING))
+
+
+def _check_arrays(image: Image) -> None:
+    """Raises UserError for what is no sRGB photograph, no mosaic, and no pair of two that match."""
+    if isinstance(image, Pair):
+        for one in image:
+            _check_arrays(one)
+        first, second = ((is_raw(one), one.shape) for one in image)
+        if first != second:
+            raise UserError(f"image: a pair of {first[1]} and {second[1]} given; both must be of one kind and size")
+        return
+    array = image.values if isinstance(image, Mosaic) else image
+    given = f"image: {array.dtype} {array.shape} given"
+    if isinstance(image, Mosaic):
+        if array.ndim != 2 or array.shape[0] % 2 or array.shape[1] % 2 or array.dtype != np.float32:
+            raise UserError(f"{given}; a mosaic is (H, W), both even, in float32")
+    elif array.ndim != 3 or array.shape[2] != 3 or array.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{given}; (H, W, 3) in uint8 or uint16 is needed")
 
 
 def check_order(transforms: list[Transform], place: str) -> None:
@@ -64,12 +117,18 @@ def check_order(transforms: list[Transform], place: str) -> None:
 
 
 def _misplaced(transforms: list[Transform], place: str) -> list[str]:
-    mistakes, to_raw = [], None
+    mistakes, to_raw, conditioned = [], None, None
     for number, transform in enumerate(transforms):
         here, name = f"{place}.{number}", transform.class_name
         if isinstance(transform, ToTensor2):
             if number + 1 < len(transforms):
                 mistakes.append(f"{here}: {name} stands before other transforms; move it to the end")
+        elif isinstance(transform, Conditioning):
+            if to_raw is None:
+                mistakes.append(f"{here}: {name} works on the raw image; put it behind a RgbToRawTransform")
+            elif conditioned:
+                mistakes.append(f"{here}: {name} after {conditioned}, which tells of the noise already; keep one")
+            conditioned = f"{name}, {here},"
         elif to_raw is None:
             to_raw = f"{place}.{number}" if isinstance(transform, RgbToRawTransform) else None
         elif isinstance(transform, RgbToRawTransform):

@@ -26,7 +26,9 @@ class SCUNetOptions(Options):
 
     class_name: Literal["SCUNet"] = "SCUNet"
     n_channels: PositiveInt
-    """Planes of the image, in and out: 4 for packed raw (R, G1, G2, B), 3 for sRGB."""
+    """Planes of the image: 4 for packed raw (R, G1, G2, B), 3 for sRGB."""
+    in_channels: PositiveInt | None = None
+    """Planes that go in, the image's first; null: the image's alone. 8 with a NoiseLevelMap."""
     config: tuple[Blocks, Blocks, Blocks, Blocks, Blocks, Blocks, Blocks] = (4, 4, 4, 4, 4, 4, 4)
     """Blocks of each stage: three on the way down, the body, three on the way up."""
     dim: int = Field(default=64, gt=0, multiple_of=64)
@@ -140,7 +142,7 @@ def as_planes(layer: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
 
 
 class SCUNet(nn.Module):
-    """Restores (B, n_channels, H, W) -> the same shape and dtype, for any H and W.
+    """Restores (B, in_channels, H, W) -> (B, n_channels, H, W) of the same dtype, for any H and W.
 
     In each stage every second block has shifted windows, whatever the image's size: the published code leaves the shift
     out where a level of its nominal 256x256 input would be no larger than a window, and none is.
@@ -158,6 +160,7 @@ class SCUNet(nn.Module):
         self.n_channels = options.n_channels
         self.ending = nn.Sigmoid() if options.use_sigmoid else nn.Identity()
         dim = options.dim
+        channels_in = options.in_channels or options.n_channels
         drop_paths = iter(torch.linspace(0, options.drop_path, sum(options.config)).tolist())
 
         def blocks(stage: int, channels: int) -> list[nn.Module]:
@@ -166,7 +169,7 @@ class SCUNet(nn.Module):
                 for block in range(options.config[stage])
             ]
 
-        self.m_head = nn.Sequential(nn.Conv2d(options.n_channels, dim, 3, padding=1, bias=False))
+        self.m_head = nn.Sequential(nn.Conv2d(channels_in, dim, 3, padding=1, bias=False))
         self.m_down1 = nn.Sequential(*blocks(0, dim), Halving(dim))
         self.m_down2 = nn.Sequential(*blocks(1, 2 * dim), Halving(2 * dim))
         self.m_down3 = nn.Sequential(*blocks(2, 4 * dim), Halving(4 * dim))

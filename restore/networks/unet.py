@@ -15,7 +15,9 @@ class UNetOptions(Options):
 
     class_name: Literal["UNet"] = "UNet"
     n_channels: PositiveInt
-    """Planes of the image, in and out: 4 for packed raw (R, G1, G2, B), 3 for sRGB."""
+    """Planes of the image: 4 for packed raw (R, G1, G2, B), 3 for sRGB."""
+    in_channels: PositiveInt | None = None
+    """Planes that go in, the image's first; null: the image's alone. 8 with a NoiseLevelMap."""
     widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (16, 32, 64, 128)
     """Channels of each level, from full resolution down; each level has half the height and width of the one before."""
     depth: PositiveInt = 2
@@ -37,7 +39,7 @@ class UNetOptions(Options):
 
 
 class UNet(nn.Module):
-    """Restores (B, n_channels, H, W) -> the same shape and dtype, for any H and W.
+    """Restores (B, in_channels, H, W) -> (B, n_channels, H, W) of the same dtype, for any H and W.
 
     On the way up, what a level computed on the way down is added, rather than stacked: half the work at each level.
     """
@@ -50,13 +52,14 @@ class UNet(nn.Module):
     def __init__(self, options: UNetOptions):
         super().__init__()
         self.n_channels = options.n_channels
+        channels_in = options.in_channels or options.n_channels
         self.residual = options.residual
         widths, depth = options.widths, options.depth
         self.size_multiple = 2 ** (len(widths) - 1)
         """What H and W are padded to a multiple of inside [pixels]."""
         steps = list(pairwise(widths))  # (fine, coarse) channels of each halving
         self.down_levels = nn.ModuleList(
-            convolutions(width if level else options.n_channels, width, depth) for level, width in enumerate(widths)
+            convolutions(width if level else channels_in, width, depth) for level, width in enumerate(widths)
         )
         self.halvings = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
         self.doublings = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in steps)
@@ -75,7 +78,7 @@ class UNet(nn.Module):
             features = level(doubling(features) + kept.pop())
         # In the image's own precision: under autocast the tail gives 8 or 11 bits, too few for an image.
         restored = self.ending(crop(self.tail(features), height, width).to(degraded.dtype))
-        return degraded + restored if self.residual else restored
+        return degraded[:, : self.n_channels] + restored if self.residual else restored
 
 
 def convolutions(channels_in: int, channels_out: int, depth: int) -> nn.Sequential:
