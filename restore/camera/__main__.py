@@ -1,0 +1,68 @@
+"""python -m restore.camera: what raw files say of the cameras that took them."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from options.mistakes import UserError
+from restore.command_line import run
+
+if TYPE_CHECKING:
+    from restore.camera.raw_file import RawFile
+
+
+def read_arguments(words: list[str] | None = None) -> Namespace:
+    """The arguments of restore.camera; ends the program at --help or a mistake, as argparse does."""
+    parser = ArgumentParser(
+        "python -m restore.camera", description="Prints what raw files say of the cameras that took them."
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="DNG, CR2, NEF, ARW, ... with a Bayer mosaic")
+    return parser.parse_args(words)
+
+
+def main(arguments: Namespace) -> None:
+    from restore.camera.raw_file import read_raw  # takes a while to import, and --help must not wait
+
+    mistakes = []
+    for path in arguments.files:
+        try:
+            print(report(path, read_raw(path)))
+        except UserError as mistake:
+            mistakes.append(str(mistake))
+    if mistakes:
+        raise UserError(*mistakes)
+
+
+def report(path: str, raw: RawFile) -> str:
+    """What a RawFile holds, as lines. camera_matrix is XYZ to camera, ready for the option of that name."""
+    import numpy as np
+
+    from transforms.cameras import RGB_TO_XYZ
+
+    height, width = raw.mosaic.shape
+    known_colours = not np.array_equal(raw.rgb_to_camera, np.eye(3))
+    xyz_to_camera = (raw.rgb_to_camera @ np.linalg.inv(RGB_TO_XYZ)).round(5).tolist()
+    shot, read = raw.noise_profile or (None, None)
+    lines = {
+        "size": f"{width} x {height}, {raw.pattern}",
+        "black": f"{_row(raw.black, 6)} DN (R, G1, G2, B)",
+        "white": f"{raw.white:g} DN",
+        "white balance": f"{_row(raw.white_balance)} (R, G, B)",
+        "camera_matrix": str(xyz_to_camera) if known_colours else "not known",
+        "noise profile": "none in the file" if shot is None else "variance = shot * signal + read",
+    }
+    if shot is not None:
+        lines |= {"shot": f"{_row(shot)} (R, G1, G2, B)", "read": f"{_row(read)} (R, G1, G2, B)"}
+    title = f"{path}: {raw.camera}, ISO {'not known' if raw.iso is None else f'{raw.iso:g}'}"
+    return "\n".join([title, *(f"  {name:<14} {text}" for name, text in lines.items())])
+
+
+def _row(values: Iterable[float], digits: int = 4) -> str:
+    return ", ".join(f"{value:.{digits}g}" for value in values)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, read_arguments()))
