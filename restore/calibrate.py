@@ -1,0 +1,164 @@
+"""python -m restore.calibrate: measures a camera's noise from its own frames, and checks a profile against them."""
+
+import sys
+
+from restore.command_line import calibration_arguments, run
+
+if __name__ == "__main__":
+    ARGUMENTS = calibration_arguments()  # answers --help before the imports below, which take seconds
+
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from options.mistakes import UserError
+from restore.atomic import make_folder, write_atomically
+from restore.camera.calibration import POOR, Calibration, Pairs, calibrate, measure_pair, stack, usable
+from restore.camera.calibration_plot import Curve, photon_transfer_plot
+from restore.camera.frames import Recorded, read_folders
+from transforms.noise import CameraProfile, add_noise, read_profile
+
+SYNTHETIC_SIDE = 512  # of the synthesised planes [px]
+
+
+def main(arguments: Namespace) -> None:
+    if arguments.check:
+        check_profile(Path(arguments.check), arguments)
+    else:
+        make_profile(Path(arguments.output), arguments)
+
+
+def make_profile(path: Path, arguments: Namespace) -> None:
+    """Measures the frames, prints what they tell, and writes the profile with its plot beside it."""
+    _refuse_unfit_output(path, {"--flats": arguments.flats, "--darks": arguments.darks})
+    recorded = read_folders(arguments.flats, arguments.darks, arguments.white)
+    result = calibrate(recorded.flats, recorded.darks, recorded.shape_samples, recorded.white, recorded.channels)
+    profile = _profile(result, recorded)
+    plot = path.with_suffix(".png")
+    make_folder(path.parent)
+    write_atomically(path, f"{profile.model_dump_json(indent=2)}\n".encode())
+    signal, expected = recorded.flats.mean - result.black_level, result.variance(recorded.flats.mean)
+    curves = [
+        Curve(channel, _legend(channel, result, n), signal[:, n], variance, expected[:, n], result.used[:, n])
+        for n, (channel, variance) in enumerate(zip(recorded.channels, recorded.flats.variance.T, strict=True))
+    ]
+    title = f"Photon transfer of {recorded.camera}" + (f" at ISO {recorded.iso:g}" if recorded.iso else "")
+    write_atomically(plot, photon_transfer_plot(title, "fitted line", curves, result.dark_noise**2))
+    print(*_summary(result, recorded), sep="\n")
+    print(f"plot: {plot}")
+    print(f'profile: {path}, for "noise_model": {{"class_name": "profile", "camera": "{path}"}}')
+
+
+def check_profile(path: Path, arguments: Namespace) -> None:
+    """Prints the variance of the frames beside that of frames synthesised from the profile, and plots both."""
+    if arguments.white is not None:
+        raise UserError("--white: a profile that is checked has its own; leave it out")
+    profile = read_profile(path)
+    recorded = read_folders(arguments.flats, arguments.darks, profile.white_level)
+    black = recorded.darks.mean.mean(0)
+    signal = np.vstack([np.zeros_like(black), recorded.flats.mean - black])
+    measured = np.vstack([recorded.darks.variance.mean(0), recorded.flats.variance])
+    synthetic = _synthesised(profile, signal).variance[:, : black.size]
+    used = np.vstack([np.ones(black.size, bool), usable(recorded.flats, black, profile.white_level)])
+    curves = [
+        Curve(channel, channel, signal[:, n], measured[:, n], synthetic[:, n], used[:, n])
+        for n, channel in enumerate(recorded.channels)
+    ]
+    plot = path.with_name(f"{path.stem}_check.png")
+    content = photon_transfer_plot(f"{path.name} against frames", "synthetic frames", curves, synthetic[0])
+    write_atomically(plot, content)
+    print(f"{'channel':7}  {'signal [DN]':>11}  {'measured [DN^2]':>15}  {'synthetic [DN^2]':>16}  {'ratio':>6}")
+    for curve in curves:
+        rows = sorted(zip(curve.signal, curve.measured, curve.expected, curve.used, strict=True))
+        for level, real, made, counts in rows:
+            if counts:
+                print(f"{curve.channel:7}  {level:11.1f}  {real:15.3f}  {made:16.3f}  {real / made:6.3f}")
+    for curve in curves:
+        off = int((np.abs(curve.measured / curve.expected - 1)[curve.used] > POOR).sum())
+        if off:
+            print(
+                f"warning: {curve.channel}: {off} of {curve.used.sum()} variances are more than {POOR:.0%} off; "
+                f"calibrate anew, at the ISO speed of the frames"
+            )
+    print(f"plot: {plot}")
+
+
+def _synthesised(profile: CameraProfile, signal: np.ndarray) -> Pairs:
+    """Pairs of even frames with this signal (n, C) [DN above black] as the profile's camera would record them."""
+    rng = torch.Generator().manual_seed(0)
+    black = np.array(profile.black_level, np.float32)
+    scale = np.float32(profile.white_level) - black
+    pairs = []
+    for level in signal:
+        clean = torch.from_numpy(np.broadcast_to(level, 4) / scale).float()[:, None, None]
+        clean = clean.expand(4, SYNTHETIC_SIDE, SYNTHETIC_SIDE)
+        frames = [
+            add_noise(clean, profile.noise(), rng).numpy() * scale[:, None, None] + black[:, None, None]
+            for _ in range(2)
+        ]
+        pairs.append(measure_pair(*frames, profile.white_level))
+    return stack(pairs)
+
+
+def _profile(result: Calibration, recorded: Recorded) -> CameraProfile:
+    """One channel's numbers are all four planes'."""
+    planes = {
+        name: tuple(np.broadcast_to(getattr(result, name), 4).tolist())
+        for name in ("gain", "read_noise", "row_noise", "black_level")
+    }
+    return CameraProfile(
+        **planes,
+        white_level=recorded.white,
+        tukey_shape=result.tukey_shape,
+        camera=recorded.camera,
+        iso=recorded.iso,
+    )
+
+
+def _legend(channel: str, result: Calibration, n: int) -> str:
+    gain, read_noise = result.gain[n], result.read_noise[n]
+    return f"{channel}: gain {gain:.4g} DN/e⁻, read noise {read_noise:.3g} DN = {read_noise / gain:.3g} e⁻"
+
+
+def _summary(result: Calibration, recorded: Recorded) -> list[str]:
+    height, width = recorded.shape
+    scale = recorded.white - result.black_level
+    columns = {
+        "gain [DN/e-]": result.gain,
+        "black [DN]": result.black_level,
+        "dark noise [DN]": result.dark_noise,
+        "read noise [DN]": result.read_noise,
+        "row noise [DN]": result.row_noise,
+        "read noise [e-]": result.read_noise / result.gain,
+        "shot [1]": result.gain / scale,
+        "read [1]": (result.dark_noise / scale) ** 2,
+    }
+    shape = result.tukey_shape
+    return [
+        f"{len(recorded.flats.mean)} pairs of flats, {len(recorded.darks.mean)} pairs of dark frames, "
+        f"planes of {width} x {height}, white level {recorded.white:g} DN",
+        "channel  " + "  ".join(columns),
+        *(
+            f"{channel:7}  " + "  ".join(f"{values[n]:{len(name)}.4g}" for name, values in columns.items())
+            for n, channel in enumerate(recorded.channels)
+        ),
+        f"read noise: {'Gaussian' if shape is None else f'Tukey lambda of shape {shape:.2f}'}; "
+        "dark noise = read noise, row noise and rounding; variance = shot * x + read, x from 0 black to 1 white",
+        *(f"warning: {line}" for line in result.warnings),
+    ]
+
+
+def _refuse_unfit_output(path: Path, folders: dict[str, str]) -> None:
+    if path.suffix != ".json":
+        raise UserError(f"--output: {path} does not end with .json; name it so")
+    for argument, folder in folders.items():
+        if path.resolve().is_relative_to(Path(folder).resolve()):
+            raise UserError(
+                f"--output: {path} lies in the {argument} folder, where its plot would count as a frame; name another"
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, ARGUMENTS))

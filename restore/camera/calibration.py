@@ -1,0 +1,223 @@
+"""A camera's noise from its own frames: photon transfer from pairs of flats, read and row noise from dark frames.
+
+The variance of photon noise is proportional to the signal, so that the slope of variance against mean is the gain:
+variance = gain * (mean - black) + dark variance. A pair's difference holds the noise twice and neither the scene nor
+the fixed pattern. Source: EMVA Standard 1288, release 3.0, sections 2.2 and 6.
+
+Frames are (C, h, w) [DN]: C = 4 planes R, G1, G2, B of a Bayer mosaic, or C = 1 of a grey camera.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from options.mistakes import UserError
+from restore.camera.tukey_lambda import tukey_shape
+
+HIGHEST = 0.8  # of white: above it frames begin to clip
+CLIPPED = 1e-3  # share of a frame's values at black or white from which on it counts as clipped; hot pixels are fewer
+DRIFT = 0.05  # largest change of the light between the frames of a pair, relative to the signal
+FEWEST = 3  # levels through which a line means anything
+ENOUGH = 6  # levels with which its fit can be judged
+POOR = 0.05  # largest departure of a level's variance from the line
+QUANTISATION = 1 / 12  # variance of rounding to whole DN [DN^2]
+HUBER = 1.345  # robust deviations beyond which a level counts less
+SHAPE_SAMPLES = 2**20  # differences that the read noise's shape is found from
+
+
+class Pairs(NamedTuple):
+    """What n pairs of frames tell, each value (n, C)."""
+
+    mean: np.ndarray
+    """Of both frames [DN]."""
+    variance: np.ndarray
+    """Temporal variance of one frame [DN^2]."""
+    row_variance: np.ndarray
+    """The part of it that the values of a row share [DN^2]; around 0, and below it too, where there is none."""
+    dark: np.ndarray
+    """Share of values at 0, in the frame that has more."""
+    bright: np.ndarray
+    """Share of values at white or above, in the frame that has more."""
+
+
+class Calibration(NamedTuple):
+    """A camera's noise at one ISO speed, each array (C,)."""
+
+    gain: np.ndarray
+    """[DN/e-]."""
+    read_noise: np.ndarray
+    """Without row noise and quantisation [DN rms]."""
+    row_noise: np.ndarray
+    """[DN rms]."""
+    dark_noise: np.ndarray
+    """Whole temporal noise of a dark frame: read noise, row noise and quantisation [DN rms]."""
+    black_level: np.ndarray
+    """[DN]."""
+    tukey_shape: float | None
+    """Of the read noise; None where it is Gaussian."""
+    used: np.ndarray
+    """(n, C): the flats that the line was fitted to."""
+    warnings: list[str]
+
+    def variance(self, mean: np.ndarray) -> np.ndarray:
+        """(n, C) of the fitted line [DN^2] at these means (n, C) [DN]."""
+        return self.gain * (mean - self.black_level) + self.dark_noise**2
+
+
+def measure_pair(first: np.ndarray, second: np.ndarray, white: float, black: np.ndarray | None = None) -> Pairs:
+    """What a pair of frames (C, h, w) of one exposure tells; its row of Pairs, (C,) each.
+
+    white  white level [DN]
+    black  black level (C,) [DN] of flats, whose light may have changed a little from frame to frame: both are scaled
+           to their common mean, or the scene would remain in their difference. None for dark frames.
+    Raises ValueError if flats differ by more than light that flickers explains.
+    """
+    frames = [first, second]
+    dark, bright = (
+        np.max([at_end.mean((1, 2)) for at_end in ends], axis=0)
+        for ends in ([frame <= 0 for frame in frames], [frame >= white for frame in frames])
+    )
+    means = np.stack([_mean(frame) for frame in frames])
+    mean = means.mean(0)
+    if black is not None:
+        frames = [_scaled(frame, black, one, mean) for frame, one in zip(frames, means, strict=True)]
+    difference = frames[0] - frames[1]
+    difference -= _mean(difference)[:, None, None]
+    variance = _mean(difference**2) / 2
+    if black is not None:
+        allowed = DRIFT * (mean - black) + np.sqrt(variance)
+        if (np.abs(means[0] - means[1]) > allowed).any():
+            levels = [", ".join(f"{value:.1f}" for value in one) for one in means]
+            raise ValueError(f"their means are {levels[0]} and {levels[1]} DN")
+    rows = difference.mean(2, dtype=np.float64)
+    width = difference.shape[2]
+    # Analysis of variance: a row's mean has the row noise and a share 1/W of what varies within the row.
+    within = (variance - (rows**2).mean(1) / 2) * width / (width - 1)
+    return Pairs(mean, variance, variance - within, dark, bright)
+
+
+def shape_samples(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(n,) differences of a pair of dark frames (C, h, w) without row noise, each plane in units of its own sd."""
+    difference = first - second
+    difference -= difference.mean(2, keepdims=True)
+    return (difference / difference.std((1, 2), keepdims=True)).ravel()
+
+
+def calibrate(flats: Pairs, darks: Pairs, samples: np.ndarray, white: float, channels: list[str]) -> Calibration:
+    """Fits gain and noise to what the pairs of flats and of dark frames told.
+
+    samples   (n,) of shape_samples, from some of the dark pairs
+    white     white level [DN]
+    channels  names of the C planes
+    Raises UserError if the flats have too few levels between black and HIGHEST of white, or no photon noise.
+    """
+    black, dark_variance = darks.mean.mean(0), darks.variance.mean(0)
+    signal, used = flats.mean - black, usable(flats, black, white)
+    _refuse_too_few_levels(signal, used, channels)
+    gain = np.array(
+        [
+            _slope(signal[chosen, n], flats.variance[chosen, n] - dark_variance[n], dark_variance[n])
+            for n, chosen in enumerate(used.T)
+        ]
+    )
+    for channel, slope in zip(channels, gain, strict=True):
+        if not slope > 0:
+            raise UserError(
+                f"flats: the variance does not rise with the level in {channel} ({slope:.3g} DN/e-); "
+                f"give pairs of different frames, as the camera recorded them"
+            )
+    row_variance = darks.row_variance.mean(0).clip(min=0)
+    result = Calibration(
+        gain=gain,
+        read_noise=np.sqrt((dark_variance - row_variance - QUANTISATION).clip(min=0)),
+        row_noise=np.sqrt(row_variance),
+        dark_noise=np.sqrt(dark_variance),
+        black_level=black,
+        tukey_shape=tukey_shape(samples[:: -(-samples.size // SHAPE_SAMPLES)]),
+        used=used,
+        warnings=[],
+    )
+    result.warnings.extend(_warnings(result, flats, darks, channels))
+    return result
+
+
+def usable(flats: Pairs, black: np.ndarray, white: float) -> np.ndarray:
+    """(n, C): the flats between black and HIGHEST of white that do not clip; levels in [DN], black (C,)."""
+    signal = flats.mean - black
+    return (signal > 0) & (signal <= HIGHEST * (white - black)) & (flats.bright < CLIPPED) & (flats.dark < CLIPPED)
+
+
+def stack(pairs: list[Pairs]) -> Pairs:
+    """Rows (C,) as one table (n, C)."""
+    return Pairs(*(np.stack(column) for column in zip(*pairs, strict=True)))
+
+
+def _mean(planes: np.ndarray) -> np.ndarray:
+    return planes.mean((1, 2), dtype=np.float64)
+
+
+def _scaled(frame: np.ndarray, black: np.ndarray, mean: np.ndarray, common: np.ndarray) -> np.ndarray:
+    """The frame with its light changed so that its mean becomes the common one."""
+    with np.errstate(divide="ignore", invalid="ignore"):  # of a flat that is as dark as the dark frames
+        ratio = np.nan_to_num((common - black) / (mean - black), nan=1).clip(1 - DRIFT, 1 + DRIFT)
+    offset = black * (1 - ratio)
+    return frame * ratio[:, None, None].astype(np.float32) + offset[:, None, None].astype(np.float32)
+
+
+def _slope(signal: np.ndarray, excess: np.ndarray, dark_variance: float) -> float:
+    """Least squares of excess = slope * signal, reweighted: (n,) signal [DN], (n,) variance above dark [DN^2].
+
+    A measured variance is uncertain in proportion to itself, so that its residual counts relative to the line; one
+    beyond HUBER robust deviations counts less (Huber's weights). The line goes through the dark frames' point, which
+    is known far better than any flat's.
+    """
+    slope = np.median(excess / signal)
+    for _ in range(20):
+        line = np.abs(slope) * signal + dark_variance
+        residual = np.abs(excess + dark_variance - line) / line
+        spread = 1.4826 * np.median(residual) + 1e-12
+        weight = np.minimum(1, HUBER * spread / residual.clip(min=1e-12)) / line**2
+        slope = (weight * signal * excess).sum() / (weight * signal**2).sum()
+    return float(slope)
+
+
+def _refuse_too_few_levels(signal: np.ndarray, used: np.ndarray, channels: list[str]) -> None:
+    for channel, values, chosen in zip(channels, signal.T, used.T, strict=True):
+        if (levels := _levels(values[chosen])) < FEWEST:
+            raise UserError(
+                f"flats: {levels} of the {FEWEST} levels that a line wants lie between black and {HIGHEST:.0%} of "
+                f"white in {channel}; take pairs at other exposures too, {ENOUGH} or more"
+            )
+
+
+def _levels(signal: np.ndarray) -> int:
+    """How many exposures there are, those within the drift of light counted once."""
+    ordered = np.sort(signal)
+    return int(ordered.size > 0) + int((np.diff(ordered) > DRIFT * ordered[1:]).sum())
+
+
+def _warnings(result: Calibration, flats: Pairs, darks: Pairs, channels: list[str]) -> list[str]:
+    lines = []
+    departures = np.abs(flats.variance / result.variance(flats.mean) - 1)
+    for n, channel in enumerate(channels):
+        used = result.used[:, n]
+        if (clipped := int(((flats.bright >= CLIPPED) | (flats.dark >= CLIPPED))[:, n].sum())) > 0:
+            lines.append(f"{channel}: {clipped} of {used.size} pairs of flats clip; they are left out")
+        if (levels := _levels((flats.mean - result.black_level)[used, n])) < ENOUGH:
+            lines.append(f"{channel}: {levels} levels of light; only with {ENOUGH} or more can the fit be judged")
+        if (poor := int((departures[used, n] > POOR).sum())) > 0:
+            lines.append(
+                f"{channel}: the line misses {poor} of {int(used.sum())} variances by more than {POOR:.0%}; "
+                f"look at the plot: a curve means processed data, single points light that flickers"
+            )
+        if (share := darks.dark[:, n].max()) >= CLIPPED:
+            lines.append(
+                f"{channel}: {share:.1%} of the dark frames' values are 0: this camera clips at black, "
+                f"and noise and black level are off; take them with a black offset"
+            )
+        if result.dark_noise[n] ** 2 < 3 * QUANTISATION:
+            lines.append(
+                f"{channel}: dark noise of {result.dark_noise[n]:.2f} DN is hidden by rounding to whole DN; "
+                f"take its value as an upper limit, or calibrate at a higher ISO"
+            )
+    return lines
