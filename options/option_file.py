@@ -15,14 +15,16 @@ from losses import LossOptions
 from options.base import Options, parse
 from options.mistakes import UserError
 from options.overrides import apply_overrides
+from restore.data_sets import PairedFolders, PathOptions
+from restore.data_sets.base import PathText
 from restore.metrics import SSIM_WINDOW
 from restore.networks import GeneratorOptions
 from restore.networks.discriminators import DiscriminatorOptions
 from restore.optimization import OptimizerOptions, ReduceLROnPlateau
 from transforms import TransformOptions
 from transforms.base import Crop
-
-PathText = Annotated[str, Field(min_length=1)]
+from transforms.conditioning import Conditioning
+from transforms.downsample import Downsample
 
 
 class TrainingOptions(Options):
@@ -42,10 +44,11 @@ class TrainingOptions(Options):
     """Weights to begin with: a .pth of ours or as its authors publish it."""
     losses: Annotated[dict[str, LossOptions], Field(min_length=1)]
     """What is minimised: terms under names of your choice, each with its weight. A weight of 0 leaves a term out."""
-    training_path: Annotated[list[PathText], Field(min_length=1)]
-    """Folders of photographs to train on, searched with their subfolders."""
-    testing_path: Annotated[list[PathText], Field(min_length=1)]
-    """Folders of photographs to validate on."""
+    training_path: Annotated[list[PathOptions], Field(min_length=1)]
+    """What to train on: folders of photographs and raw files, searched with their subfolders; pairs of folders,
+    {"degraded": ..., "clean": ...}; data sets as their authors ship them, {"class_name": "SIDD", "path": ...}."""
+    testing_path: Annotated[list[PathOptions], Field(min_length=1)]
+    """What to validate on, likewise."""
     transforms_train: Annotated[list[TransformOptions], Field(min_length=1)]
     """From a clean photograph to a degraded and a clean tensor, in this order."""
     transforms_test: Annotated[list[TransformOptions], Field(min_length=1)]
@@ -97,7 +100,8 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema of the option file, made from the sections' own fields and documentation."""
     schema = TrainingOptions.model_json_schema(by_alias=True)
     for section in schema["$defs"].values():
-        if "class_name" in section.get("properties", {}):  # what tells the choices of a union apart must be written
+        # What tells the choices of a union apart must be written; PairedFolders are told by their other keys.
+        if "class_name" in section.get("properties", {}) and section["title"] != PairedFolders.__name__:
             section["required"] = sorted({*section.get("required", []), "class_name"})
     return schema
 
@@ -106,19 +110,45 @@ def _contradictions(options: TrainingOptions) -> list[str]:
     """Mistakes that no section can see by itself."""
     found = []
     channels = options.generator.n_channels
-    for place in ("transforms_train", "transforms_test"):
+    for place, path in (("transforms_train", "training_path"), ("transforms_test", "testing_path")):
+        entries = getattr(options, path)
         try:
-            made = transforms.build(getattr(options, place), place).out_channels
+            chain = transforms.build(getattr(options, place), place)
         except UserError as error:
             found += str(error).splitlines()
             continue
-        if made == channels == 3:
+        made, shown = chain.out_channels, chain.in_channels
+        if made == channels == 3 and any(isinstance(entry, str) for entry in entries):
             found.append(f"{place}: nothing degrades the image, so there is nothing to learn; add an RgbToRawTransform")
         elif made != channels:
             remedy = "add an RgbToRawTransform" if channels == 4 else "set generator.n_channels to 4"
             found.append(f"{place}: gives {made} channels, but generator.n_channels is {channels}; {remedy}")
+        elif shown != (options.generator.in_channels or channels):
+            remedy = f"set it to {shown}" if shown != channels else "leave it out"
+            given = json.dumps(options.generator.in_channels)
+            found.append(f"generator.in_channels: {given} given, but {place} shows {shown} channels; {remedy}")
+        found += _unfit_data_sets(options, path, place)
     found += _unfit_sizes(options)
     found += losses.contradictions(options.losses, options.discriminator)
+    return found
+
+
+def _unfit_data_sets(options: TrainingOptions, path: str, place: str) -> list[str]:
+    """Data sets that the chain cannot take, named before one of their files, which are large, is decoded."""
+    found = []
+    steps = getattr(options, place)
+    downsampled = any(isinstance(step, Downsample) for step in steps)
+    conditioning = next((step.class_name for step in steps if isinstance(step, Conditioning)), None)
+    for number, entry in enumerate(getattr(options, path)):
+        if isinstance(entry, str):
+            continue
+        name = f"{path}.{number}: {entry.class_name}"
+        if entry.raw and options.generator.n_channels == 3:
+            found.append(f"{name} holds raw images, but generator.n_channels is 3; set it to 4")
+        if entry.paired and downsampled:
+            found.append(f"{name} holds pairs, and Downsample would average their noise away; remove it from {place}")
+        if entry.paired and entry.raw and conditioning:
+            found.append(f"{name} does not tell its noise, and {conditioning} has to know it; remove it from {place}")
     return found
 
 

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 import losses
 import transforms
 from options.option_file import TrainingOptions
 from restore.data import Batches, Samples, ValidationBatches
+from restore.data_sets import DataSet
 from restore.device import choose_precision
 from restore.image_store import open_photographs
 from restore.networks import build_generator
@@ -48,7 +50,7 @@ def assemble(
         report = load_weights(generator, read_state_dict(options.pretrained_model), options.pretrained_model)
         say(f"pretrained_model: {report}")
     channels = options.generator.n_channels
-    loss = losses.build(options.losses, channels, transforms.render)
+    loss = losses.build(options.losses, channels, _rendered)
     for warning in loss.warnings:
         say(f"warning: {warning}")
     discriminator = options.discriminator.build(channels) if loss.adversarial else None
@@ -64,6 +66,11 @@ def assemble(
     )
 
 
+def _rendered(image: Tensor, facts: dict[str, Tensor]) -> Tensor:
+    """What the feature terms look at: the restored or the clean image, for the eye."""
+    return transforms.render(transforms.restored_to_raw(image, facts), facts)
+
+
 def count_parameters(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
@@ -74,11 +81,11 @@ def _watch(outcomes: Iterable, total: int) -> Iterable:
 
 
 def _samples(
-    folders: list[str], chain: transforms.Pipeline, seed: int, purpose: str, say: Callable[[str], None]
+    entries: list[str | DataSet], chain: transforms.Pipeline, seed: int, purpose: str, say: Callable[[str], None]
 ) -> Samples:
     place = "training_path" if purpose == "training" else "testing_path"
-    photographs = open_photographs(folders, chain.smallest_image(), place, _watch)
-    say(f"{purpose}: {len(photographs.usable)} photographs in {', '.join(folders)}")
+    photographs = open_photographs(entries, chain.check, place, _watch)
+    say(f"{purpose}: {len(photographs.usable)} photographs in {', '.join(map(str, entries))}")
     if photographs.left_out:
         say(f"{place}: left out {len(photographs.left_out)} files:")
         for line in photographs.left_out:

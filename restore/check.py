@@ -14,7 +14,7 @@ from restore.data import Samples
 from restore.images import to_uint, write_image
 from restore.schedule import Schedule
 from restore.strips import stack, strip
-from transforms import render
+from transforms import degraded_to_raw, render, restored_to_raw
 
 PER_FOLDER = 3  # pairs drawn from each folder
 LARGEST = 384  # pixels of a picture's side in the contact sheet
@@ -25,8 +25,8 @@ def check(options: TrainingOptions, parts: Parts) -> None:
     """Draws samples from every folder, runs updates on real batches, and prints what training would take."""
     sheet = Path("model_zoo") / f"check_{options.name}.png"
     pairs = [
-        *_pairs(parts.batches.samples, options.training_path),
-        *_pairs(parts.validation.samples, options.testing_path),
+        *_pairs(parts.batches.samples, len(options.training_path)),
+        *_pairs(parts.validation.samples, len(options.testing_path)),
     ]
     make_folder(sheet.parent)
     write_image(sheet, to_uint(stack(pairs), np.uint8))
@@ -45,14 +45,15 @@ def check(options: TrainingOptions, parts: Parts) -> None:
     print(f"the run: {last} updates, {_clock(seconds * last)} without validation")
 
 
-def _pairs(samples: Samples, folders: list[str]) -> list[torch.Tensor]:
-    """Degraded beside clean, rendered for the eye, of the first photographs of each folder."""
+def _pairs(samples: Samples, entries: int) -> list[torch.Tensor]:
+    """Degraded beside clean, rendered for the eye, of the first photographs of each folder or data set."""
     strips = []
-    for folder in folders:
-        inside = [n for n, photograph in enumerate(samples.photographs) if Path(folder) in photograph.source.parents]
+    for entry in range(entries):
+        inside = [n for n, photograph in enumerate(samples.photographs) if photograph.entry == entry]
         for index in inside[:PER_FOLDER]:
             degraded, clean, facts, _ = samples[0, index]
-            strips.append(strip([render(degraded, facts), render(clean, facts)], LARGEST))
+            recorded = degraded_to_raw(degraded, facts), restored_to_raw(clean, facts)
+            strips.append(strip([render(image, facts) for image in recorded], LARGEST))
     return strips
 
 

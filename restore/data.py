@@ -55,13 +55,13 @@ class Samples(Dataset):
 
     def fingerprint(self) -> str:
         """Tells whether these are the photographs that they were: their files and sizes, in order."""
-        facts = [(str(photograph.source), photograph.stored.name) for photograph in self.photographs]
+        facts = [(str(one.source), [stored.array.name for stored in one.stored]) for one in self.photographs]
         return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 
     def __getitem__(self, position: tuple[int, int]) -> Batch:
         epoch, index = position
         photograph = self.photographs[index]
-        sample = self.pipeline(photograph.pixels(), seeded_generator(self.seed, self.purpose, epoch, index))
+        sample = self.pipeline(photograph.image(), seeded_generator(self.seed, self.purpose, epoch, index))
         return Batch(sample.degraded, sample.clean, sample.facts, str(photograph.source))
 
 

@@ -1,96 +1,141 @@
 """Photographs decoded once: every later crop is read from the disk's cache without decoding a file again.
 
 Cropping a decoded 2 MP photograph is a hundred times faster than decoding it. And since every file is decoded before
-the training starts, one that is damaged or too small is named then, not met in the middle of a run.
+the training starts, one that is damaged, too small or of the wrong kind is named then, not met in the middle of a run.
 """
 
 import hashlib
 import io
+import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from options.mistakes import UserError
 from restore.atomic import make_folder, write_atomically
-from restore.images import BadImage, find_images, read_image
+from restore.data_sets import DataSet, Recording, data_set
+from restore.images import BadImage
 from restore.sample_photographs import make_sample_photographs
+from transforms.cameras import Camera
+from transforms.mosaic import Image, Mosaic, Pair
 
 STORE = Path("training_data/.decoded")
 
 
+class Stored(NamedTuple):
+    """A decoded file."""
+
+    array: Path
+    """A .npy file: sRGB (H, W, 3), uint8 or uint16; or the values of a mosaic (H, W), float32."""
+    facts: dict[str, Any] | None
+    """The rest of a mosaic, in numbers: rgb_to_camera, white_balance, noise. None for sRGB."""
+
+    def image(self) -> np.ndarray | Mosaic:
+        array = np.load(self.array, mmap_mode="r")
+        if self.facts is None:
+            return array
+        camera = Camera(torch.tensor(self.facts["rgb_to_camera"]), torch.tensor(self.facts["white_balance"]))
+        noise = self.facts["noise"]
+        return Mosaic(array, camera, noise and tuple(torch.tensor(planes) for planes in noise))
+
+
 class Photograph(NamedTuple):
-    """A photograph in the store."""
+    """A photograph, a raw image or a pair in the store."""
 
     source: Path
-    """The file that it was decoded from."""
-    stored: Path
-    """Its pixels: a .npy file, sRGB (H, W, 3), uint8 or uint16."""
+    """The file that it was decoded from; of a pair the degraded one."""
+    entry: int
+    """Number of the entry of training_path or testing_path that it came with."""
+    stored: tuple[Stored, ...]
+    """One, or a pair's two."""
 
-    def pixels(self) -> np.ndarray:
-        """sRGB (H, W, 3), uint8 or uint16, read from the disk only where it is looked at."""
-        return np.load(self.stored, mmap_mode="r")
+    def image(self) -> Image:
+        """What a chain takes, its pixels read from the disk only where they are looked at."""
+        images = [one.image() for one in self.stored]
+        return Pair(*images) if len(images) == 2 else images[0]
 
 
 class Photographs(NamedTuple):
-    """The photographs of some folders, and what was left out of them."""
+    """The photographs of some folders and data sets, and what was left out of them."""
 
     usable: list[Photograph]
     left_out: list[str]
-    """A line for each file that is damaged or too small."""
+    """A line for each file that is damaged, too small, of the wrong kind or without its partner."""
 
 
 def open_photographs(
-    folders: Iterable[str],
-    smallest: tuple[int, int],
+    entries: Iterable[str | DataSet],
+    check: Callable[[Image], None],
     place: str,
     watch: Callable[[Iterable, int], Iterable] = lambda photographs, total: photographs,
 ) -> Photographs:
-    """The photographs of the folders, decoded into the store where they are not yet.
+    """The photographs of the entries, decoded into the store where they are not yet.
 
-    smallest  (height, width) in pixels under which a photograph is left out
-    place     the option that names the folders, for the mistakes' lines
-    watch     wraps the iteration over the files, to show how far it is
+    check  raises UserError for an image that the transforms do not take, as Pipeline.check does
+    place  the option that the entries are of, for the mistakes' lines
+    watch  wraps the iteration over the photographs, to show how far it is
     Raises UserError if a folder is missing or empty or no photograph is left, SaveError if the disk is full.
     """
-    files = []
-    for number, folder in enumerate(folders):
-        make_sample_photographs(folder)
+    jobs, left_out = {}, []
+    for number, entry in enumerate(entries):
+        if isinstance(entry, str):
+            make_sample_photographs(entry)
+        source = data_set(entry)
         try:
-            files += find_images(folder)
+            found = source.find()
         except UserError as error:
             raise UserError(f"{place}.{number}: {error}") from None
-    files = list({file.resolve(): file for file in files}.values())  # folders may overlap, and links lead to one file
-    usable, left_out = [], []
+        left_out += found.left_out
+        for recordings in found.photographs:  # entries may overlap, and links lead to one file
+            files = tuple(recording.file.resolve() for recording in recordings)
+            jobs.setdefault(files, (number, source, recordings))
+    usable = []
     with ThreadPoolExecutor() as pool:
-        for outcome in watch(pool.map(lambda file: _open(file, smallest), files), len(files)):
+        for outcome in watch(pool.map(lambda job: _open(*job, check), jobs.values()), len(jobs)):
             (left_out if isinstance(outcome, str) else usable).append(outcome)
     if not usable:
-        raise UserError(f"{place}: none of the {len(files)} files can be used:", *left_out)
+        raise UserError(f"{place}: none of the {len(left_out)} files can be used:", *left_out)
     return Photographs(usable, left_out)
 
 
-def _open(file: Path, smallest: tuple[int, int]) -> Photograph | str:
+def _open(
+    number: int, source: DataSet, recordings: tuple[Recording, ...], check: Callable[[Image], None]
+) -> Photograph | str:
     """The photograph, or the line that says why it is left out."""
+    file = recordings[0].file
     try:
-        photograph = Photograph(file, _decoded(file))
+        photograph = Photograph(file, number, tuple(_decoded(source, recording) for recording in recordings))
+        check(photograph.image())
     except BadImage as error:
         return str(error)
-    height, width, _ = photograph.pixels().shape
-    if height < smallest[0] or width < smallest[1]:
-        return f"{file}: {width} x {height} pixels, and the transforms want at least {smallest[1]} x {smallest[0]}"
+    except UserError as error:
+        return f"{file}: {error}"
     return photograph
 
 
-def _decoded(file: Path) -> Path:
-    """The file's pixels in the store; they are decoded anew when the file has changed."""
-    facts = file.stat()
-    key = f"{file.resolve()}|{facts.st_size}|{facts.st_mtime_ns}"
-    stored = STORE / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
-    if not stored.exists():
+def _decoded(source: DataSet, recording: Recording) -> Stored:
+    """The file in the store; it is decoded anew when it has changed."""
+    file, gain = recording
+    about = file.stat()
+    key = f"{type(source).__name__}|{gain}|{file.resolve()}|{about.st_size}|{about.st_mtime_ns}"
+    array = STORE / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
+    facts = array.with_suffix(".json")
+    if not array.exists():
+        image = source.read(recording)
+        make_folder(STORE)
+        if isinstance(image, Mosaic):  # the facts first: where the array is, they are
+            write_atomically(facts, json.dumps(_facts(image)).encode())
+            image = image.values
         content = io.BytesIO()
-        np.save(content, read_image(file))
-        write_atomically(make_folder(STORE) / stored.name, content.getvalue())
-    return stored
+        np.save(content, image)
+        write_atomically(array, content.getvalue())
+    return Stored(array, json.loads(facts.read_bytes()) if facts.exists() else None)
+
+
+def _facts(mosaic: Mosaic) -> dict[str, Any]:
+    noise = mosaic.noise and [planes.tolist() for planes in mosaic.noise]
+    return {**{name: fact.tolist() for name, fact in mosaic.camera._asdict().items()}, "noise": noise}

@@ -32,9 +32,18 @@ class BadImage(UserError):
 def find_images(folder: str | Path) -> list[Path]:
     """The picture files in the folder and the folders inside it, by their suffix, sorted. Hidden ones are left out.
 
-    Links to folders are followed, each folder being entered once.
-
     Raises UserError if the folder is missing, is a file, or holds no picture.
+    """
+    files = [file for file in files_below(folder) if file.suffix.lower() in SUFFIXES]
+    if not files:
+        raise UserError(f"{folder}: holds no picture; put some there ({', '.join(sorted(SUFFIXES))}), or name another")
+    return files
+
+
+def files_below(folder: str | Path) -> list[Path]:
+    """The files in the folder and the folders inside it, sorted. Hidden ones are left out.
+
+    Links to folders are followed, each folder being entered once. Raises UserError if there is no such folder.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -49,9 +58,7 @@ def find_images(folder: str | Path) -> list[Path]:
         entered.add(real)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         paths = [Path(place, name) for name in names if not name.startswith(".")]
-        files += [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
-    if not files:
-        raise UserError(f"{folder}: holds no picture; put some there ({', '.join(sorted(SUFFIXES))}), or name another")
+        files += [path for path in paths if path.is_file()]
     return sorted(files)
 
 

@@ -23,6 +23,8 @@ CHAIN = [
     {"class_name": "ToTensor2"},
 ]
 CPU = torch.device("cpu")
+whole_image = transforms.build([{"class_name": "ToTensor2"}]).check
+large_crop = transforms.build([{"class_name": "CenterCrop", "h": 512, "w": 512}, {"class_name": "ToTensor2"}]).check
 
 
 def write_photographs(folder, count, size=(24, 32)):
@@ -35,7 +37,7 @@ def write_photographs(folder, count, size=(24, 32)):
 
 def samples_of(folder, seed=0):
     pipeline = transforms.build(CHAIN)
-    return Samples(open_photographs([str(folder)], (16, 16), "training_path").usable, pipeline, seed, "training")
+    return Samples(open_photographs([str(folder)], pipeline.check, "training_path").usable, pipeline, seed, "training")
 
 
 def batches_of(folder, workers=0, batch_size=3, seed=0):
@@ -117,11 +119,14 @@ def test_damaged_and_small_files_are_named_and_left_out(workplace):
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "text.jpg").write_text("no picture")
     cv2.imwrite(str(folder / "small.png"), np.zeros((8, 20, 3), np.uint8))
-    found = open_photographs([str(folder)], (16, 16), "training_path")
+    found = open_photographs([str(folder)], transforms.build(CHAIN).check, "training_path")
     assert len(found.usable) == 3
     cut, small, text = sorted(found.left_out)
     assert str(folder / "cut.png") in cut
-    assert small == f"{folder / 'small.png'}: 20 x 8 pixels, and the transforms want at least 16 x 16"
+    assert small == (
+        f"{folder / 'small.png'}: image: 8 x 20 pixels (height x width) given, and the transforms need 16 x 16; "
+        f"take a larger image or a smaller crop"
+    )
     assert str(folder / "text.jpg") in text
 
 
@@ -130,7 +135,7 @@ def test_a_folder_without_one_usable_file_is_a_mistake_that_names_each(workplace
     folder.mkdir()
     (folder / "text.jpg").write_text("no picture")
     with pytest.raises(UserError) as caught:
-        open_photographs([str(folder)], (1, 1), "training_path")
+        open_photographs([str(folder)], whole_image, "training_path")
     first, second = str(caught.value).splitlines()
     assert first == "training_path: none of the 1 files can be used:"
     assert "text.jpg" in second
@@ -141,20 +146,20 @@ def test_a_missing_or_empty_folder_is_a_mistake_at_its_option(workplace, make):
     if make:
         (workplace / "photos").mkdir()
     with pytest.raises(UserError, match=r"^testing_path\.0: photos: "):
-        open_photographs(["photos"], (1, 1), "testing_path")
+        open_photographs(["photos"], whole_image, "testing_path")
 
 
 def test_a_photograph_is_decoded_once_and_again_when_its_file_has_changed(workplace):
     folder = write_photographs(workplace / "photos", 1)
-    (photograph,) = open_photographs([str(folder)], (1, 1), "x").usable
-    written = photograph.stored.stat().st_mtime_ns
-    (again,) = open_photographs([str(folder)], (1, 1), "x").usable
+    (photograph,) = open_photographs([str(folder)], whole_image, "x").usable
+    written = photograph.stored[0].array.stat().st_mtime_ns
+    (again,) = open_photographs([str(folder)], whole_image, "x").usable
     assert again == photograph
-    assert again.stored.stat().st_mtime_ns == written
+    assert again.stored[0].array.stat().st_mtime_ns == written
     cv2.imwrite(str(photograph.source), np.full((24, 32, 3), 7, np.uint8))
     os.utime(photograph.source, ns=(written + 10**9, written + 10**9))
-    (changed,) = open_photographs([str(folder)], (1, 1), "x").usable
-    assert (changed.pixels() == 7).all()
+    (changed,) = open_photographs([str(folder)], whole_image, "x").usable
+    assert (changed.image() == 7).all()
 
 
 def test_sixteen_bits_stay_sixteen_bits_in_the_store(workplace):
@@ -162,18 +167,18 @@ def test_sixteen_bits_stay_sixteen_bits_in_the_store(workplace):
     folder.mkdir()
     deep = np.random.default_rng(0).integers(0, 65536, (8, 8, 3)).astype(np.uint16)
     cv2.imwrite(str(folder / "deep.png"), deep[..., ::-1])
-    (photograph,) = open_photographs([str(folder)], (1, 1), "x").usable
-    assert np.array_equal(photograph.pixels(), deep)
+    (photograph,) = open_photographs([str(folder)], whole_image, "x").usable
+    assert np.array_equal(photograph.image(), deep)
 
 
 def test_the_store_holds_no_half_written_file(workplace):
-    open_photographs([str(write_photographs(workplace / "photos", 3))], (1, 1), "x")
+    open_photographs([str(write_photographs(workplace / "photos", 3))], whole_image, "x")
     assert {path.suffix for path in STORE.iterdir()} == {".npy"}
 
 
 def test_the_sample_photographs_are_made_on_first_use(workplace):
     for folder, names in (("training_data/sample/train", TRAIN), ("training_data/sample/val", VALIDATION)):
-        found = open_photographs([folder], (512, 512), "x")
+        found = open_photographs([folder], large_crop, "x")
         assert [photograph.source.stem for photograph in found.usable] == sorted(names)
         assert found.left_out == []
 
@@ -182,7 +187,7 @@ def test_a_file_reached_by_two_ways_counts_once(workplace):
     folder = write_photographs(workplace / "photos", 3)
     (workplace / "more").mkdir()
     (workplace / "more/link").symlink_to(folder)
-    found = open_photographs([str(folder), str(folder), str(workplace / "more")], (1, 1), "x")
+    found = open_photographs([str(folder), str(folder), str(workplace / "more")], whole_image, "x")
     assert len(found.usable) == 3
 
 
@@ -191,10 +196,10 @@ def test_linked_folders_are_searched_and_a_circle_of_links_has_an_end(workplace)
     (workplace / "more").mkdir()
     (workplace / "more/link").symlink_to(folder)
     (folder / "circle").symlink_to(workplace / "more")
-    assert len(open_photographs([str(workplace / "more")], (1, 1), "x").usable) == 3
+    assert len(open_photographs([str(workplace / "more")], whole_image, "x").usable) == 3
 
 
 def test_an_interrupted_making_of_the_sample_is_completed(workplace):
-    open_photographs(["training_data/sample/val"], (1, 1), "x")
+    open_photographs(["training_data/sample/val"], whole_image, "x")
     (workplace / "training_data/sample/val/camera.png").unlink()
-    assert len(open_photographs(["training_data/sample/val"], (1, 1), "x").usable) == len(VALIDATION)
+    assert len(open_photographs(["training_data/sample/val"], whole_image, "x").usable) == len(VALIDATION)

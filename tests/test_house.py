@@ -14,7 +14,8 @@ FLOORS = [
     ["options.mistakes", "restore.failures"],
     ["options.base", "options.overrides", "restore.atomic", "restore.interruption"],
     ["restore.images", "restore.strips"],
-    ["transforms", "losses", "restore.networks", "restore.metrics", "restore.optimization"],
+    ["transforms", "losses", "restore.networks", "restore.metrics", "restore.optimization", "restore.camera"],
+    ["restore.data_sets"],
     ["options.option_file", "restore.device", "restore.sample_photographs"],
     ["restore.image_store", "restore.schedule"],
     ["restore.data"],
@@ -23,7 +24,14 @@ FLOORS = [
     ["restore.trainer", "restore.tiles"],
     ["restore.assembly", "restore.restorer", "restore.results", "restore.command_line"],
     ["restore.check", "restore.resuming"],
-    ["restore.train", "restore.test", "restore.benchmark", "restore.__init__"],
+    [
+        "restore.train",
+        "restore.test",
+        "restore.calibrate",
+        "restore.camera.__main__",
+        "restore.benchmark",
+        "restore.__init__",
+    ],
 ]
 ROOMS = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 
