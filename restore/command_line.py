@@ -68,7 +68,12 @@ def testing_arguments(words: list[str] | None = None) -> Namespace:
     )
     parser.add_argument("--input", required=True, metavar="FOLDER", help="pictures: 8 or 16 bit PNG, TIFF, JPEG, WebP")
     parser.add_argument("--target", metavar="FOLDER", help="clean pictures of the same names to measure against")
-    parser.add_argument("--iso", type=int, metavar="N", help="ISO speed of that noise (default: as in the validation)")
+    parser.add_argument(
+        "--iso",
+        type=int,
+        metavar="N",
+        help="ISO speed of a raw model's noise, if its noise model goes by that (default: as in its validation)",
+    )
     parser.add_argument("--output", default="results", metavar="FOLDER", help="where to write (default: %(default)s)")
     parser.add_argument("--tile", type=int, default=512, metavar="N", help="side of a tile (default: %(default)s)")
     parser.add_argument(

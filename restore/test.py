@@ -80,7 +80,7 @@ def main(arguments: Namespace) -> None:
 
 def _degraded_photographs(restorer: Restorer, iso: int | None) -> SampleOf:
     """Whole photographs degraded by the chain that the model was validated with; conditioning is the restorer's."""
-    change = {"iso": iso} if iso else {}
+    change = {} if iso is None else {"iso": iso}
     steps = [
         step.model_copy(update=change) if isinstance(step, RgbToRawTransform) else step
         for step in restorer.information.transforms_test

@@ -77,6 +77,19 @@ def test_a_raw_model_degrades_whole_photographs_by_its_own_chain_and_measures_wh
     assert "mean of 6" in capsys.readouterr().out
 
 
+def test_a_raw_model_is_measured_at_any_iso_speed(raw_model, identity):
+    noisy = []
+    for iso in (800, 12500):
+        restore("--model", raw_model, "--input", "val", "--output", f"at_{iso}", "--iso", iso)
+        noisy.append(json.loads(Path(f"at_{iso}/results.json").read_text())["mean"]["noisy"]["psnr_raw"])
+    # Shot noise's variance grows by 12500 / 800, 11.9 dB, and read noise's by the square of it.
+    assert 11.9 < noisy[0] - noisy[1] < 14
+    with pytest.raises(UserError, match=r"iso: 0 given"):
+        restore("--model", raw_model, "--input", "val", "--iso", 0)
+    with pytest.raises(UserError, match=r"--iso: a 3-channel model restores pictures as they are"):
+        restore("--model", identity, "--input", "val", "--iso", 800)
+
+
 def test_every_picture_comes_with_a_strip_noisy_restored_clean(raw_model):
     restore("--model", raw_model, "--input", "val", "--output", "out")
     restored, strip = read_image("out/0.png"), read_image("out/strips/0.png")

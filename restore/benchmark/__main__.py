@@ -24,13 +24,25 @@ def read_arguments(words: list[str] | None = None) -> Namespace:
     network.add_argument("--repeats", type=int, default=10, metavar="N", help="rounds, of which the median counts")
     network.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps; the best there is if left out")
     network.add_argument("--compile", action="store_true", help="times it under torch.compile too")
+    data = parts.add_parser(
+        "data",
+        help="an option file's training chain, crops per second on one core",
+        description="Times the training chain of an option file on one core, with and without decoding, and by "
+        "transform, beside a plain formulation of the chain of options/scunet_raw.json, interleaved.",
+        formatter_class=ArgumentDefaultsHelpFormatter,
+    )
+    data.add_argument("-opt", "--opt", default="options/scunet_raw.json", metavar="FILE", help="option file")
+    data.add_argument("--repeats", type=int, default=15, metavar="N", help="rounds, of which the median counts")
+    data.add_argument("--crops", type=int, default=20, metavar="N", help="crops of each kind in a round")
     return parser.parse_args(words)
 
 
 def main(arguments: Namespace) -> None:
-    from restore.benchmark.network import benchmark_network  # takes seconds to import, and --help must not wait
+    # They take seconds to import, and --help must not wait.
+    from restore.benchmark.data import benchmark_data
+    from restore.benchmark.network import benchmark_network
 
-    benchmarks: dict[str, Callable[[Namespace], None]] = {"network": benchmark_network}
+    benchmarks: dict[str, Callable[[Namespace], None]] = {"network": benchmark_network, "data": benchmark_data}
     benchmarks[arguments.part](arguments)
 
 
