@@ -30,11 +30,13 @@ def parse(kind: type[Kind], data: Any, place: str = "") -> Kind:
     Raises UserError with one line for each mistake in the data, all of them at once.
     """
     adapter = TypeAdapter(kind)
+    # By way of JSON text, since strict JSON reads a list into a tuple and strict Python does not.
+    text = json.dumps(data, default=_section_as_data)
     try:
-        # By way of JSON text, since strict JSON reads a list into a tuple and strict Python does not.
-        return adapter.validate_json(json.dumps(data, default=_section_as_data))
+        return adapter.validate_json(text)
     except ValidationError as error:
-        raise UserError(*(describe(mistake, kind, data, place) for mistake in error.errors())) from None
+        plain = json.loads(text)
+        raise UserError(*(describe(mistake, kind, plain, place) for mistake in error.errors())) from None
 
 
 def _section_as_data(value: Any) -> Any:

@@ -47,11 +47,12 @@ def main(arguments: Namespace) -> None:
     _refuse_to_write_into(output, {"--input": arguments.input, "--target": arguments.target})
     files = [file.relative_to(source) for file in find_images(source)]
     names = _output_names(files)
-    sample_of = (
-        _degraded_photographs(restorer, arguments.iso) if restorer.n_channels == 4 else _pictures(arguments.target)
-    )
-    if restorer.n_channels == 4 and arguments.target:
+    raw = restorer.n_channels == 4
+    if raw and arguments.target:
         raise UserError("--target: a raw model measures against the photographs that it degrades itself; leave it out")
+    if arguments.iso is not None and not raw:
+        raise UserError("--iso: a 3-channel model restores pictures as they are, without adding noise; leave it out")
+    sample_of = _degraded_photographs(restorer, arguments.iso) if raw else _pictures(arguments.target)
 
     results = Results(str(restorer.path))
     for file in tqdm(files, unit="picture", disable=not sys.stderr.isatty()):

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 from torch.testing import assert_close
 
-from transforms.noise import SensorNoise, add_noise
+from transforms.noise import CameraProfile, Dng, Eld, Gaussian, Mixed, Profile, SensorNoise, Unprocessing, add_noise
 from transforms.noise.poisson import FEW, HIDING, from_normal
 from transforms.noise.tukey_lambda import tukey_lambda, unit_deviation
 
@@ -82,30 +82,46 @@ def test_black_and_below_have_no_shot_noise(level):
     assert stats.kstest(noise.flatten().numpy() / SHOT, "norm").pvalue > 1e-3
 
 
-@pytest.mark.parametrize(
-    "noise",
-    [
-        SensorNoise(planes(3e-3), planes(1e-5)),
-        SensorNoise(planes(3e-3), planes(1e-6)),  # read noise of a third of an electron
-        SensorNoise(planes(0), planes(4e-4)),
-        SensorNoise(planes(1e-3), planes(1e-5), tukey_shape=planes(-0.1)),
-        SensorNoise(planes(1e-3, 2e-3, 2e-3, 4e-3), planes(1e-5, 2e-5, 3e-5, 4e-5), None, planes(1e-3), planes(4e-3)),
-    ],
-    ids=["dng", "little read noise", "gaussian", "tukey", "all of it"],
+PROFILE = CameraProfile(
+    camera="a sensor with all kinds of noise",
+    gain=(2.0, 4.0, 4.5, 8.0),
+    read_noise=(6.0, 7.0, 8.0, 20.0),
+    row_noise=(1.0, 1.0, 1.5, 2.0),
+    black_level=(512.0, 511.0, 510.0, 509.0),
+    white_level=4095,
+    tukey_shape=-0.1,
 )
-def test_variance_follows_the_line_within_a_hundredth_and_the_mean_is_unbiased_also_at_black(noise):
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Dng(),
+        Dng(read=1e-6),  # a third of an electron, where Poisson noise is drawn exactly
+        Unprocessing(),
+        Eld(),
+        Eld(camera="virtual", read_noise="gaussian"),
+        Gaussian(),
+        Mixed(),
+        Profile(camera=PROFILE),
+    ],
+    ids=lambda model: model.class_name,
+)
+def test_variance_follows_the_line_within_a_hundredth_and_the_mean_is_unbiased_also_at_black(model):
+    noise = model.draw(12500, generator())
     shot, read = noise.profile()
+    bias = torch.zeros(4) if noise.colour_bias is None else noise.colour_bias
+    row_noise = torch.zeros(4) if noise.row_noise is None else noise.row_noise
     level = torch.tensor([0, 0.004, 0.1, 0.8])
-    for turn in range(4):  # each plane sees black once
+    for turn in range(4):  # each plane sees each level once
         signal = level.roll(turn)
         clean = signal[:, None, None].expand(4, 6400, 100)  # 10.24 million values in the four turns
         degraded = add_noise(clean, noise, generator(turn)).double()
         expected = shot * signal + read
-        row_variance = 0 if noise.row_noise is None else noise.row_noise**2
-        tolerance = 5 * (expected / 640_000 + row_variance / 6400).sqrt()
-        assert ((degraded.mean((1, 2)) - signal).abs() < tolerance).all()
+        tolerance = 5 * (expected / 640_000 + row_noise**2 / 6400).sqrt()
+        assert ((degraded.mean((1, 2)) - signal - bias).abs() < tolerance).all()
         assert_close(degraded.var((1, 2)), expected.double(), rtol=0.01, atol=0)
-        assert (degraded[signal == 0] < 0).double().mean() > 0.45, "nothing is clipped at black"
+        assert ((degraded - bias[:, None, None])[signal == 0] < 0).double().mean() > 0.45, "nothing is clipped at black"
 
 
 @pytest.mark.parametrize(

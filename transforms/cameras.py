@@ -70,14 +70,19 @@ def rgb_to_camera(weights: list[float]) -> np.ndarray:
 
 
 def matrix_of(xyz_to_camera: np.ndarray | Matrix) -> np.ndarray:
-    """The matrix (3, 3) from linear sRGB to the camera that sees XYZ so. ValueError where none can be."""
+    """The matrix (3, 3) from linear sRGB to the camera that sees XYZ so."""
     matrix = np.array(xyz_to_camera) @ RGB_TO_XYZ
-    white = matrix.sum(axis=1, keepdims=True)
+    return matrix / matrix.sum(axis=1, keepdims=True)
+
+
+def check_matrix(xyz_to_camera: Matrix) -> Matrix:
+    """The same matrix; ValueError if no camera sees XYZ so."""
+    white = (np.array(xyz_to_camera) @ RGB_TO_XYZ).sum(axis=1)
     if white.min() <= 0:
         raise ValueError(f"row {white.argmin() + 1} sees no light in white; give the rows of a DNG's ColorMatrix")
-    if np.linalg.cond(matrix / white) > 100:
+    if np.linalg.cond(matrix_of(xyz_to_camera)) > 100:
         raise ValueError("it hardly tells colours apart; give the rows of a DNG's ColorMatrix")
-    return matrix / white
+    return xyz_to_camera
 
 
 def _uniform(colour: str, probability: float) -> float:

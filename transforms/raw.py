@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 from torch import Generator, Tensor
 
 from transforms.base import Transform
-from transforms.cameras import Camera, GainsMode, Matrix, draw_camera, matrix_of
+from transforms.cameras import Camera, GainsMode, Matrix, check_matrix, draw_camera
 from transforms.mosaic import Image, Mosaic, Pair
 from transforms.mosaicking import packed_raw
 from transforms.noise import Dng, NoiseModelOptions, SensorNoise, add_noise
@@ -40,16 +40,9 @@ class RgbToRawTransform(Transform):
     keeps its exposure."""
     wb_gains_mode: GainsMode = "normal"
     """How the white balance is drawn: uniform, normal, fixed, or none, which leaves every channel at gain 1."""
-    camera_matrix: Matrix | None = None
+    camera_matrix: Annotated[Matrix, AfterValidator(check_matrix)] | None = None
     """The camera's colours: three rows from XYZ to camera, as a DNG's ColorMatrix; null: a mix of four known cameras,
     drawn for each image."""
-
-    @field_validator("camera_matrix")
-    @classmethod
-    def _sees_colours(cls, matrix: Matrix | None) -> Matrix | None:
-        if matrix is not None:
-            matrix_of(matrix)
-        return matrix
 
     def __call__(self, image: Image, rng: Generator) -> Sample:
         if isinstance(image, Pair):
