@@ -128,9 +128,22 @@ def _contradictions(options: TrainingOptions) -> list[str]:
             given = json.dumps(options.generator.in_channels)
             found.append(f"generator.in_channels: {given} given, but {place} shows {shown} channels; {remedy}")
         found += _unfit_data_sets(options, path, place)
+    found += _unlike_conditioning(options)
     found += _unfit_sizes(options)
     found += losses.contradictions(options.losses, options.discriminator)
     return found
+
+
+def _unlike_conditioning(options: TrainingOptions) -> list[str]:
+    """What the network is shown in training and in validation, and so in use, must be of one kind."""
+    train, test = (
+        [step.class_name for step in chain if isinstance(step, Conditioning)]
+        for chain in (options.transforms_train, options.transforms_test)
+    )
+    if train == test:
+        return []
+    shown, other = ("train", "test") if train else ("test", "train")
+    return [f"transforms_{other}: without the {(train or test)[0]} that transforms_{shown} has; give both the same"]
 
 
 def _unfit_data_sets(options: TrainingOptions, path: str, place: str) -> list[str]:

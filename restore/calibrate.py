@@ -32,7 +32,9 @@ def main(arguments: Namespace) -> None:
 
 def make_profile(path: Path, arguments: Namespace) -> None:
     """Measures the frames, prints what they tell, and writes the profile with its plot beside it."""
-    _refuse_unfit_output(path, {"--flats": arguments.flats, "--darks": arguments.darks})
+    if path.suffix != ".json":
+        raise UserError(f"--output: {path} does not end with .json; name it so")
+    _refuse_folders(arguments, path, "--output")
     recorded = read_folders(arguments.flats, arguments.darks, arguments.white)
     result = calibrate(recorded.flats, recorded.darks, recorded.shape_samples, recorded.white, recorded.channels)
     profile = _profile(result, recorded)
@@ -56,17 +58,18 @@ def check_profile(path: Path, arguments: Namespace) -> None:
     if arguments.white is not None:
         raise UserError("--white: a profile that is checked has its own; leave it out")
     profile = read_profile(path)
+    plot = path.with_name(f"{path.stem}_check.png")
+    _refuse_folders(arguments, plot, "--check")
     recorded = read_folders(arguments.flats, arguments.darks, profile.white_level)
     black = recorded.darks.mean.mean(0)
     signal = np.vstack([np.zeros_like(black), recorded.flats.mean - black])
     measured = np.vstack([recorded.darks.variance.mean(0), recorded.flats.variance])
     synthetic = _synthesised(profile, signal).variance[:, : black.size]
-    used = np.vstack([np.ones(black.size, bool), usable(recorded.flats, black, profile.white_level)])
+    used = np.vstack([np.ones(black.size, bool), usable(recorded.flats, recorded.darks, profile.white_level)])
     curves = [
         Curve(channel, channel, signal[:, n], measured[:, n], synthetic[:, n], used[:, n])
         for n, channel in enumerate(recorded.channels)
     ]
-    plot = path.with_name(f"{path.stem}_check.png")
     content = photon_transfer_plot(f"{path.name} against frames", "synthetic frames", curves, synthetic[0])
     write_atomically(plot, content)
     print(f"{'channel':7}  {'signal [DN]':>11}  {'measured [DN^2]':>15}  {'synthetic [DN^2]':>16}  {'ratio':>6}")
@@ -150,13 +153,15 @@ def _summary(result: Calibration, recorded: Recorded) -> list[str]:
     ]
 
 
-def _refuse_unfit_output(path: Path, folders: dict[str, str]) -> None:
-    if path.suffix != ".json":
-        raise UserError(f"--output: {path} does not end with .json; name it so")
-    for argument, folder in folders.items():
-        if path.resolve().is_relative_to(Path(folder).resolve()):
+def _refuse_folders(arguments: Namespace, written: Path, argument: str) -> None:
+    """Folders whose frames would be counted as the other's, or that would have a plot among their frames."""
+    flats, darks = Path(arguments.flats).resolve(), Path(arguments.darks).resolve()
+    if flats.is_relative_to(darks) or darks.is_relative_to(flats):
+        raise UserError(f"--flats, --darks: {arguments.flats} and {arguments.darks} overlap; give folders side by side")
+    for name, folder in (("--flats", flats), ("--darks", darks)):
+        if written.resolve().is_relative_to(folder):
             raise UserError(
-                f"--output: {path} lies in the {argument} folder, where its plot would count as a frame; name another"
+                f"{argument}: {written} lies in the {name} folder, where a plot would count as a frame; name another"
             )
 
 

@@ -81,8 +81,9 @@ class Information:
         if not isinstance(self.data, dict) or "generator" not in self.data:
             raise UserError(f'{path}: has no "generator" section; take the file that was saved with the model')
         self.generator = parse(GeneratorOptions, self.data["generator"], f"{path}: generator")
-        chain = list(self.data.get("transforms_test", {}).values())
-        self.transforms_test = parse(list[TransformOptions], chain, f"{path}: transforms_test")
+        chain = self.data.get("transforms_test", {})
+        steps = list(chain.values()) if isinstance(chain, dict) else chain
+        self.transforms_test = parse(list[TransformOptions], steps, f"{path}: transforms_test")
 
 
 def _loss_info(options: TrainingOptions) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from restore.model_info import Information
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
 from restore.tiles import restore_tiled
-from transforms import restored_to_raw
+from transforms import pack, restored_to_raw, unpack
+from transforms.bayer import PATTERNS, Pattern, unify_padded
 from transforms.conditioning import PLANES, Conditioning
 
 Noise = tuple[float | Sequence[float], float | Sequence[float]]
@@ -50,7 +51,7 @@ class Restorer:
     def __call__(
         self, image: Tensor | np.ndarray, noise: Noise | None = None, tile: int = 512, overlap: int = 32
     ) -> Tensor | np.ndarray:
-        """The restored image, in the form of the given one.
+        """The restored image: a float32 tensor or array where one was given, a picture where one was given.
 
         image    a tensor or float array (C, H, W): for a raw model packed raw (4 planes R, G1, G2, B; linear, 0 black,
                  1 white), for a 3-channel model sRGB 0..1; or, for a 3-channel model, a picture (H, W, 3), uint8 or
@@ -76,6 +77,23 @@ class Restorer:
             shown = step.shown(shown, facts)
         return restored_to_raw(restore_tiled(self.network, shown, tile, overlap), facts)
 
+    def restore_mosaic(
+        self, mosaic: np.ndarray, pattern: Pattern, noise: Noise | None = None, tile: int = 512, overlap: int = 32
+    ) -> np.ndarray:
+        """A whole raw frame restored: every pixel of it, whatever its size and Bayer phase.
+
+        mosaic   (H, W) linear, 0 black, 1 white, H and W 2 or more
+        pattern  the colours of its first two rows: "RGGB", "GRBG", "GBRG" or "BGGR"
+        The rest is as in a call; four numbers of noise are for R, G1, G2, B. Returns (H, W) float32 of this pattern.
+        """
+        if mosaic.ndim != 2 or min(mosaic.shape) < 2 or pattern not in PATTERNS:
+            raise UserError(
+                f"a mosaic of the shape {mosaic.shape} and the pattern {pattern} given; give (H, W), 2 x 2 or larger, "
+                f"and one of {', '.join(PATTERNS)}"
+            )
+        padded, window = unify_padded(np.asarray(mosaic, np.float32), pattern)
+        return unpack(self(pack(torch.from_numpy(padded)), noise, tile, overlap)).numpy()[window]
+
     def _noise_facts(self, noise: Noise | None, device: torch.device) -> dict[str, Tensor]:
         if not self.conditioning:
             return {}
@@ -84,5 +102,12 @@ class Restorer:
                 f"noise: not given, and {self.path} was trained with {self.conditioning[0].class_name}, which has to "
                 f"know it; give (shot, read) as in the DNG's NoiseProfile"
             )
-        values = (torch.tensor(number, dtype=torch.float32, device=device).expand(PLANES) for number in noise)
-        return dict(zip(("shot", "read"), values, strict=True))
+        try:
+            numbers = (torch.as_tensor(number, dtype=torch.float32, device=device) for number in noise)
+            shot, read = (number.expand(PLANES) for number in numbers)
+            usable = bool(((shot >= 0) & (read >= 0) & shot.isfinite() & read.isfinite()).all())
+        except (TypeError, ValueError, RuntimeError):
+            usable = False
+        if not usable:
+            raise UserError(f"noise: {noise} given; give (shot, read), each a number or four, not below 0")
+        return {"shot": shot, "read": read}

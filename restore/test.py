@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import transforms
+from options.base import parse
 from options.mistakes import UserError
 from restore.atomic import make_folder
 from restore.data import seeded_generator
@@ -81,14 +82,20 @@ def main(arguments: Namespace) -> None:
 
 def _degraded_photographs(restorer: Restorer, iso: int | None) -> SampleOf:
     """Whole photographs degraded by the chain that the model was validated with; conditioning is the restorer's."""
-    change = {} if iso is None else {"iso": iso}
-    steps = [
-        step.model_copy(update=change) if isinstance(step, RgbToRawTransform) else step
-        for step in restorer.information.transforms_test
-    ]
+    steps = restorer.information.transforms_test
+    if iso is not None:
+        steps = [_at_iso(step, iso) if isinstance(step, RgbToRawTransform) else step for step in steps]
     place = f"{restorer.path.with_suffix('.json')}: transforms_test"
     chain = transforms.build(steps, place).without(Crop, Conditioning)
     return lambda file, picture: chain(picture, seeded_generator(SEED, file.as_posix()))
+
+
+def _at_iso(step: RgbToRawTransform, iso: int) -> RgbToRawTransform:
+    if not step.noise_model.heeds_iso:
+        raise UserError(
+            f"--iso: {iso} given; the model's noise ({step.noise_model.class_name}) is the same at any speed"
+        )
+    return parse(RgbToRawTransform, {**step.model_dump(mode="json"), "iso": iso}, "--iso")
 
 
 def _pictures(target: str | None) -> SampleOf:

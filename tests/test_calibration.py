@@ -1,6 +1,7 @@
 """restore.calibrate: a camera's own frames give its noise, and its profile gives such frames again."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -282,3 +283,30 @@ def test_processed_frames_are_told_from_raw_ones_by_the_fit(workplace, capsys):
         write_grey(workplace / folder, curved)
     calibrated("-o", "profile.json", "--white", "65535")
     assert "a curve means processed data" in capsys.readouterr().out
+
+
+def test_frames_without_light_give_no_gain(grey_frames):
+    shutil.copytree("darks", "flats_in_the_dark")
+    with pytest.raises(UserError, match=r"flats: 0 of the 3 levels"):
+        main(
+            calibration_arguments(
+                ["--flats", "flats_in_the_dark", "--darks", "darks", "-o", "p.json", "--white", "4095"]
+            )
+        )
+
+
+def test_folders_of_frames_must_lie_side_by_side_and_hold_no_plots(grey_frames):
+    shutil.copytree("darks", "flats/darks")
+    with pytest.raises(UserError, match=r"--flats, --darks: flats and flats/darks overlap"):
+        main(calibration_arguments(["--flats", "flats", "--darks", "flats/darks", "-o", "p.json"]))
+    shutil.rmtree("flats/darks")
+    calibrated("-o", "p.json")
+    shutil.copy("p.json", "flats/p.json")
+    with pytest.raises(UserError, match=r"--check: flats/p_check.png lies in the --flats folder"):
+        calibrated("--check", "flats/p.json")
+
+
+@pytest.mark.parametrize("white", ["inf", "nan", "1e30", "0"])
+def test_a_white_level_that_no_file_has_is_refused(grey_frames, white):
+    with pytest.raises(UserError, match=r"--white: .* given; give the highest value"):
+        calibrated("-o", "p.json", "--white", white)

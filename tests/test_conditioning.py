@@ -89,6 +89,13 @@ def test_a_conditioning_in_the_wrong_place_is_named(chain, mistake):
         transforms.build(chain)
 
 
+@pytest.mark.parametrize("model", [{"class_name": "gaussian", "sigma": 0.5}, "mixed", {"class_name": "dng", "shot": 0}])
+def test_stabilising_noise_that_light_hardly_changes_loses_nothing_either(model):
+    sample = sample_of([{**TO_RAW, "noise_model": model}, *STABILIZED[1:]])
+    plain = sample_of([{**TO_RAW, "noise_model": model}, TO_TENSOR])
+    assert_close(restored_to_raw(sample.clean, sample.facts), plain.clean, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["UNet", "SCUNet"])
 def test_a_network_takes_a_map_beside_the_image_and_answers_with_the_image(name):
     sizes = {"UNet": {"widths": [8, 16]}, "SCUNet": {"config": [1] * 7}}[name]
@@ -103,6 +110,15 @@ def test_channels_that_do_not_fit_the_chain_are_a_mistake_that_says_what_would(o
     path = option_file()
     with pytest.raises(UserError, match=r"generator.in_channels: 8 given, .* shows 4 channels; leave it out"):
         read_option_file(path, ["generator.in_channels=8"])
+
+
+@pytest.mark.parametrize(("place", "other"), [("train", "test"), ("test", "train")])
+def test_a_conditioning_of_one_chain_alone_is_a_mistake(option_file, place, other):
+    crop = {"class_name": "RandomCrop", "h": 32, "w": 32}
+    path = option_file(**{f"transforms_{place}": [crop, *STABILIZED]})
+    line = f"transforms_{other}: without the VarianceStabilization that transforms_{place} has; give both the same"
+    with pytest.raises(UserError, match=line):
+        read_option_file(path)
 
 
 @pytest.fixture(params=["VarianceStabilization", "NoiseLevelMap"])
@@ -141,3 +157,16 @@ def test_a_model_that_must_know_the_noise_asks_for_it(trained):
     run, name = trained
     with pytest.raises(UserError, match=rf"noise: not given, .*best.pth was trained with {name}.*give \(shot, read\)"):
         load_model(run, "cpu")(torch.zeros(4, 16, 16))
+
+
+@pytest.mark.parametrize("noise", [(-1e-3, 1e-5), (float("nan"), 1e-5), (3e-3,), 3e-3, ([1e-3, 1e-3], 1e-5), "dng"])
+def test_noise_that_cannot_be_is_refused(trained, noise):
+    with pytest.raises(UserError, match=r"noise: .* given; give \(shot, read\), each a number or four, not below 0"):
+        load_model(trained[0], "cpu")(torch.zeros(4, 16, 16), noise=noise)
+
+
+def test_the_four_planes_may_have_noise_of_their_own(trained):
+    model, raw = load_model(trained[0], "cpu"), torch.rand(4, 16, 16, generator=torch.Generator().manual_seed(0))
+    one = model(raw, noise=(3e-3, 1e-5))
+    assert torch.equal(model(raw, noise=([3e-3] * 4, torch.full((4,), 1e-5))), one)
+    assert not torch.equal(model(raw, noise=([3e-3, 3e-3, 3e-3, 3e-2], 1e-5)), one)

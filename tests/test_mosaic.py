@@ -249,3 +249,8 @@ def test_a_pair_of_unknown_noise_is_refused_where_the_noise_has_to_be_known(name
     chain(Pair(known, unknown), generator())
     with pytest.raises(UserError, match=rf"a pair of unknown noise given, and {name} has to know it; remove that"):
         chain(Pair(unknown, unknown), generator())
+
+
+def test_a_clean_raw_image_is_clipped_at_white():
+    sample = transforms.build([TO_RAW, TO_TENSOR])(raw(np.full((12, 12), 1.3)), generator())
+    assert (sample.clean == 1).all()

@@ -106,6 +106,8 @@ def test_eld_noise_has_every_part():
     assert all(part is not None for part in noise)
     assert_close(noise.step, torch.full((4,), 1 / 15871))
     assert noise.colour_bias.unique().numel() == 4
+    known = torch.tensor([row for camera in eld_cameras().values() for row in camera.colour_bias]) / FULL_SCALE
+    assert (known - noise.colour_bias).abs().sum(1).min() < 1e-7, "as one calibrated camera had it, plane by plane"
     assert Eld(read_noise="gaussian").draw(1600, generator()).tukey_shape is None
 
 

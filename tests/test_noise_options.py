@@ -95,7 +95,10 @@ def test_a_mistake_is_one_line_with_its_place_and_the_remedy(fields, line, workp
         (json.dumps({**PROFILE, "gain": 2}), r"camera.json: gain: 2 given"),
         (json.dumps({**PROFILE, "gain": [1, 1, 0, 1]}), r"camera.json: gain.2: 0 given; .*greater than 0"),
         (json.dumps({**PROFILE, "white_level": 500}), r"camera.json: white_level: 500.0 given, and the black level is"),
-        (json.dumps({**PROFILE, "tukey_shape": -0.5}), r"camera.json: tukey_shape: -0.5 given; .*greater than -0.5"),
+        (
+            json.dumps({**PROFILE, "tukey_shape": -0.5}),
+            r"camera.json: tukey_shape: -0.5 given; .*equal to -0.3",
+        ),
     ],
 )
 def test_a_profiles_mistake_is_told_with_the_file_and_the_place(text, line, workplace):

@@ -257,3 +257,8 @@ def test_the_command_names_every_bad_file_and_prints_the_good_ones(dng, tmp_path
 def test_help_waits_for_no_heavy_import():
     code = "import sys, restore.camera.__main__; print({'numpy', 'rawpy', 'torch', 'tifffile'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], cwd=Path(__file__).parents[1], text=True) == "set()\n"
+
+
+def test_a_colour_matrix_that_tells_no_colours_apart_is_refused(dng):
+    with pytest.raises(BadImage, match=r"has a ColorMatrix that does not tell colours apart; mend its tags"):
+        read_raw(dng(color_matrix=np.ones((3, 3))))

@@ -99,7 +99,8 @@ def test_a_photograph_comes_back_from_raw_its_edges_too(name, floor, edge_floor)
 
 
 def test_a_photograph_goes_through_the_chain_and_comes_back_in_a_batch():
-    chain = [{"class_name": "RgbToRawTransform", "shot": 0, "read": 0}, {"class_name": "ToTensor2"}]
+    noise = {"class_name": "dng", "shot": 0, "read": 0}
+    chain = [{"class_name": "RgbToRawTransform", "noise_model": noise}, {"class_name": "ToTensor2"}]
     pipeline, image = transforms.build(chain), data.cat()[:300, :400]
     samples = [pipeline(image, torch.Generator().manual_seed(seed)) for seed in (1, 2)]
     batch = torch.utils.data.default_collate(samples)

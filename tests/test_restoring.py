@@ -238,3 +238,35 @@ def test_a_model_or_device_that_is_not_there_is_a_mistake(raw_model):
         load_model("nowhere")
     with pytest.raises(UserError, match='--device: "cuda:99" cannot be used'):
         load_model(raw_model, "cuda:99")
+
+
+@pytest.mark.parametrize("pattern", ["RGGB", "GRBG", "GBRG", "BGGR"])
+@pytest.mark.parametrize("size", [(24, 32), (23, 31)])
+def test_a_whole_frame_of_any_phase_and_size_comes_back_with_every_pixel_in_its_place(workplace, pattern, size):
+    section = {"class_name": "UNet", "n_channels": 4, "widths": [4, 8]}
+    network = build_generator(section)
+    torch.nn.init.zeros_(network.tail.weight)
+    network.tail.bias.data = torch.tensor([1.0, 2.0, 2.0, 4.0])  # adds 1 to what it takes for red, 4 to blue
+    torch.save(network.state_dict(), "adds.pth")
+    Path("adds.json").write_text(json.dumps({"generator": section, "transforms_test": []}))
+    mosaic = np.random.default_rng(0).random(size, np.float32)
+    restored = load_model("adds.pth", "cpu").restore_mosaic(mosaic, pattern)
+    added = np.tile(np.array([{"R": 1, "G": 2, "B": 4}[colour] for colour in pattern]).reshape(2, 2), (12, 16))
+    np.testing.assert_allclose(restored - mosaic, added[: size[0], : size[1]], rtol=0, atol=1e-6)
+
+
+def test_a_mosaic_without_a_known_phase_is_refused(raw_model):
+    with pytest.raises(UserError, match=r"shape \(8, 8\) and the pattern RGBG given; .*one of RGGB, GRBG, GBRG, BGGR"):
+        load_model(raw_model, "cpu").restore_mosaic(np.zeros((8, 8)), "RGBG")
+
+
+def test_the_iso_speed_is_refused_where_it_makes_no_difference(option_file):
+    chain = [
+        {"class_name": "CenterCrop", "h": 32, "w": 32},
+        {"class_name": "RgbToRawTransform", "noise_model": "gaussian"},
+        {"class_name": "ToTensor2"},
+    ]
+    path = option_file(total_iterations=5, transforms_test=chain)
+    train(training_arguments(["-opt", str(path), "--run-name", "white", "--device", "cpu"]))
+    with pytest.raises(UserError, match=r"--iso: 800 given; the model's noise \(gaussian\) is the same at any speed"):
+        restore("--model", "model_zoo/white", "--input", "val", "--iso", 800)

@@ -61,12 +61,13 @@ def draw_camera(gains_mode: GainsMode, rng: Generator, xyz_to_camera: Matrix | N
         case "none":
             gains = np.ones(3)
     matrix = rgb_to_camera(weights) if xyz_to_camera is None else matrix_of(xyz_to_camera)
-    return Camera(torch.tensor(matrix, dtype=torch.float32), torch.tensor(gains, dtype=torch.float32))
+    return Camera(*(torch.from_numpy(numbers.astype(np.float32)) for numbers in (matrix, gains)))
 
 
 def rgb_to_camera(weights: list[float]) -> np.ndarray:
     """The matrix (3, 3) from linear sRGB to the camera that mixes the four known ones by these positive weights."""
-    return matrix_of(np.tensordot(weights, XYZ_TO_CAMERA, axes=1) / sum(weights))
+    mixed = np.dot(weights, XYZ_TO_CAMERA.reshape(4, 9)).reshape(3, 3)
+    return matrix_of(mixed)
 
 
 def matrix_of(xyz_to_camera: np.ndarray | Matrix) -> np.ndarray:

@@ -16,6 +16,8 @@ STABILIZED_BY = "stabilized_by"
 """The fact (..., 2, 4) of a stabilised sample: shot and read of the transform that its images went through."""
 LEAST_SHOT, LEAST_READ = 1e-6, 1e-12
 """Less noise than any sensor has: where a sample has none, the transform is that of these."""
+LEAST_RATIO = 0.01
+"""Of shot to read, that float32 can tell the transform's values apart; the variance at white is then off by 1 %."""
 
 
 class Conditioning(Transform):
@@ -57,7 +59,8 @@ class VarianceStabilization(Conditioning):
     class_name: Literal["VarianceStabilization"] = "VarianceStabilization"
 
     def facts(self, facts: Facts) -> Facts:
-        profile = facts["shot"].clamp(min=LEAST_SHOT), facts["read"].clamp(min=LEAST_READ)
+        read = facts["read"].clamp(min=LEAST_READ)
+        profile = torch.maximum(facts["shot"].clamp(min=LEAST_SHOT), read * LEAST_RATIO), read
         return {**facts, STABILIZED_BY: torch.stack(profile, dim=-2)}
 
     def shown(self, degraded: Tensor, facts: Facts) -> Tensor:

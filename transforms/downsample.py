@@ -61,10 +61,6 @@ class Downsampled:
         white = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
         self.down, self.across = _filters(factor, sigma, self.margin, white)
         self.shape = (image.shape[0] // factor, image.shape[1] // factor, 3)
-        rows = LARGEST // self.across.size // ROWS * ROWS
-        columns = (LARGEST // self.down.size // VALUES * VALUES // 3 - self.down.shape[1]) // factor
-        self.largest = max(rows - BLOCK, 1), max(columns - BLOCK, 1)
-        """Height and width of a window up to which no product is larger than LARGEST, or can be smaller."""
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return self[:, :].astype(dtype or np.float32, copy=False)
@@ -74,40 +70,50 @@ class Downsampled:
         rows, columns = window
         top, bottom, _ = rows.indices(self.shape[0])
         left, right, _ = columns.indices(self.shape[1])
-        if bottom - top > self.largest[0]:
-            middle = (top + bottom) // 2
-            return np.concatenate([self[top:middle, left:right], self[middle:bottom, left:right]])
-        if right - left > self.largest[1]:
-            middle = (left + right) // 2
-            return np.concatenate([self[top:bottom, left:middle], self[top:bottom, middle:right]], axis=1)
         # Blocks start at multiples of BLOCK, wherever the window does.
         first_row, first_column = top // BLOCK * BLOCK, left // BLOCK * BLOCK
-        height = math.ceil((bottom - first_row) / ROWS) * ROWS
-        width = math.ceil((right - first_column) / BLOCK) * BLOCK
+        height, width = (-(-length // BLOCK) * BLOCK for length in (bottom - first_row, right - first_column))
         blurred = self._blurred(first_row, first_column, height, width)
         return blurred[top - first_row : bottom - first_row, left - first_column : right - first_column]
 
     def _blurred(self, top: int, left: int, height: int, width: int) -> np.ndarray:
-        """The window (height, width, 3) as matrix products, which are faster than a filter that then drops pixels."""
-        pixels = self._pixels(top, left, height, width)
-        step, size = BLOCK * self.factor, self.down.shape[1]
+        """The window (height, width, 3), and rows below it, as products with matrices that make only what is kept."""
+        size, step = self.down.shape[1], BLOCK * self.factor
+        row_parts, rows = _parts(height, ROWS, LARGEST // self.across.size)
+        value_parts, values = _parts(3 * (width - BLOCK) * self.factor + 3 * size, VALUES, LARGEST // self.down.size)
+        height, blocks_across = row_parts * rows, width // BLOCK
+        pixels = self._pixels(top, left, height, width, value_parts * values)
         row, value = pixels.strides
-        blocks = as_strided(pixels, (height // BLOCK, size, pixels.shape[1]), (step * row, row, value))
-        rows = np.matmul(self.down, blocks).reshape(height, pixels.shape[1])
-        blocks = as_strided(rows, (width // BLOCK, height, 3 * size), (3 * step * value, row, value))
-        result = np.empty((height, width // BLOCK, 3 * BLOCK), np.float32)
-        np.matmul(blocks, self.across, out=result.swapaxes(0, 1))
+        blocks = as_strided(
+            pixels, (height // BLOCK, value_parts, size, values), (step * row, values * value, row, value)
+        )
+        blurred = np.empty((height // BLOCK, BLOCK, value_parts, values), np.float32)
+        np.matmul(self.down, blocks, out=blurred.swapaxes(1, 2))
+        blocks = as_strided(
+            blurred, (blocks_across, row_parts, rows, 3 * size), (3 * step * value, rows * row, row, value)
+        )
+        result = np.empty((row_parts, rows, blocks_across, 3 * BLOCK), np.float32)
+        np.matmul(blocks, self.across, out=result.transpose(2, 0, 1, 3))
         return result.reshape(height, width, 3)
 
-    def _pixels(self, top: int, left: int, height: int, width: int) -> np.ndarray:
-        """The pixels that the window needs, a row's values one after another, and zeros up to a multiple of VALUES."""
+    def _pixels(self, top: int, left: int, height: int, width: int, values: int) -> np.ndarray:
+        """The rows of pixels that the window needs, (n, values) float32: red, green, blue, red ..., and then zeros."""
         row, column = top * self.factor - self.margin, left * self.factor - self.margin
         rows, columns = ((side - BLOCK) * self.factor + self.down.shape[1] for side in (height, width))
         source = _mirrored(self.image, row, row + rows, column, column + columns)
-        pixels = np.empty((rows, math.ceil(3 * columns / VALUES) * VALUES), np.float32)
+        pixels = np.empty((rows, values), np.float32)
         pixels[:, : 3 * columns] = source.reshape(rows, 3 * columns)
         pixels[:, 3 * columns :] = 0
         return pixels
+
+
+def _parts(length: int, unit: int, most: int) -> tuple[int, int]:
+    """How many parts of which size hold this length, the size being a multiple of the unit, and at most most if it can.
+
+    A product's numbers then come out alike wherever in it they are and however large it is.
+    """
+    count = math.ceil(length / (max(most // unit, 1) * unit))
+    return count, math.ceil(length / (count * unit)) * unit
 
 
 @cache

@@ -20,9 +20,9 @@ def packed_raw(image: np.ndarray, camera: Camera) -> np.ndarray:
     """
     sites = _sites(image)
     if sites.dtype == np.float32:
-        sites *= np.float32(65535)
-        sites += np.float32(0.5)
-        sites = sites.astype(np.uint16)
+        scaled = sites * np.float32(65535)
+        scaled += np.float32(0.5)
+        sites = scaled.astype(np.uint16)
     linear = cv2.LUT(sites.reshape(12, -1), _tone_table(np.iinfo(sites.dtype).max + 1)).reshape(4, 3, -1)
     # From here on as transforms.unprocessing.camera_to_raw, of each site only the colour that it records.
     matrix = camera.rgb_to_camera.numpy()

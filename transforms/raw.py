@@ -23,7 +23,8 @@ class RgbToRawTransform(Transform):
 
     The camera is drawn anew for each image, as transforms/cameras.py says; its facts go with the sample.
     An odd last row or column is left out. Source: Brooks et al. 2019; see transforms/unprocessing.py.
-    A Mosaic is raw already: it keeps its camera and gets noise. Of a Pair both images are as they were recorded.
+    A Mosaic is raw already: it keeps its camera, is clipped at white, and gets noise. Of a Pair both images are as they
+    were recorded.
     """
 
     class_name: Literal["RgbToRawTransform"] = "RgbToRawTransform"
@@ -35,7 +36,7 @@ class RgbToRawTransform(Transform):
     profile, the noise of a calibrated camera."""
     clean_share: Annotated[float, Field(ge=0, le=1)] = 0
     """Share of the images that get no noise; their shot and read are 0."""
-    exposure: Range[float] | None = None
+    exposure: Range[Annotated[float, Field(ge=-16, le=16)]] | None = None
     """[low, high]: the clean image is made brighter by so many stops, drawn uniformly, and clipped at white; null: it
     keeps its exposure."""
     wb_gains_mode: GainsMode = "normal"
@@ -61,7 +62,7 @@ class RgbToRawTransform(Transform):
 
     def _clean(self, image: np.ndarray | Mosaic, rng: Generator) -> tuple[Camera, Tensor]:
         if isinstance(image, Mosaic):
-            return image.camera, image.packed()
+            return image.camera, image.packed().clamp_(max=1)
         camera = draw_camera(self.wb_gains_mode, rng, self.camera_matrix)
         return camera, torch.from_numpy(packed_raw(np.asarray(image), camera))
 

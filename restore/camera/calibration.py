@@ -21,6 +21,7 @@ FEWEST = 3  # levels through which a line means anything
 ENOUGH = 6  # levels with which its fit can be judged
 POOR = 0.05  # largest departure of a level's variance from the line
 QUANTISATION = 1 / 12  # variance of rounding to whole DN [DN^2]
+COARSE = 6 * QUANTISATION  # dark variance below which rounding hides what noise there is [DN^2]
 HUBER = 1.345  # robust deviations beyond which a level counts less
 SHAPE_SAMPLES = 2**20  # differences that the read noise's shape is found from
 
@@ -112,7 +113,7 @@ def calibrate(flats: Pairs, darks: Pairs, samples: np.ndarray, white: float, cha
     Raises UserError if the flats have too few levels between black and HIGHEST of white, or no photon noise.
     """
     black, dark_variance = darks.mean.mean(0), darks.variance.mean(0)
-    signal, used = flats.mean - black, usable(flats, black, white)
+    signal, used = flats.mean - black, usable(flats, darks, white)
     _refuse_too_few_levels(signal, used, channels)
     gain = np.array(
         [
@@ -127,13 +128,15 @@ def calibrate(flats: Pairs, darks: Pairs, samples: np.ndarray, white: float, cha
                 f"give pairs of different frames, as the camera recorded them"
             )
     row_variance = darks.row_variance.mean(0).clip(min=0)
+    hidden = (dark_variance < COARSE).any()
+    shape = None if hidden else tukey_shape(samples[:: -(-samples.size // SHAPE_SAMPLES)])
     result = Calibration(
         gain=gain,
         read_noise=np.sqrt((dark_variance - row_variance - QUANTISATION).clip(min=0)),
         row_noise=np.sqrt(row_variance),
         dark_noise=np.sqrt(dark_variance),
         black_level=black,
-        tukey_shape=tukey_shape(samples[:: -(-samples.size // SHAPE_SAMPLES)]),
+        tukey_shape=shape,
         used=used,
         warnings=[],
     )
@@ -141,10 +144,11 @@ def calibrate(flats: Pairs, darks: Pairs, samples: np.ndarray, white: float, cha
     return result
 
 
-def usable(flats: Pairs, black: np.ndarray, white: float) -> np.ndarray:
-    """(n, C): the flats between black and HIGHEST of white that do not clip; levels in [DN], black (C,)."""
+def usable(flats: Pairs, darks: Pairs, white: float) -> np.ndarray:
+    """(n, C): the flats between the dark frames' noise and HIGHEST of white [DN] that do not clip."""
+    black, noise = darks.mean.mean(0), np.sqrt(darks.variance.mean(0))
     signal = flats.mean - black
-    return (signal > 0) & (signal <= HIGHEST * (white - black)) & (flats.bright < CLIPPED) & (flats.dark < CLIPPED)
+    return (signal > noise) & (signal <= HIGHEST * (white - black)) & (flats.bright < CLIPPED) & (flats.dark < CLIPPED)
 
 
 def stack(pairs: list[Pairs]) -> Pairs:
@@ -215,7 +219,7 @@ def _warnings(result: Calibration, flats: Pairs, darks: Pairs, channels: list[st
                 f"{channel}: {share:.1%} of the dark frames' values are 0: this camera clips at black, "
                 f"and noise and black level are off; take them with a black offset"
             )
-        if result.dark_noise[n] ** 2 < 3 * QUANTISATION:
+        if result.dark_noise[n] ** 2 < COARSE:
             lines.append(
                 f"{channel}: dark noise of {result.dark_noise[n]:.2f} DN is hidden by rounding to whole DN; "
                 f"take its value as an upper limit, or calibrate at a higher ISO"

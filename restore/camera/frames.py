@@ -53,6 +53,8 @@ def read_folders(flats: str | Path, darks: str | Path, white: float | None) -> R
     """
     flat_files, dark_files = find_pairs(flats, "--flats"), find_pairs(darks, "--darks")
     first = read_frame(dark_files[0][0])
+    if white is not None and not 0 < white <= 65535:
+        raise UserError(f"--white: {white:g} given; give the highest value that the camera's files hold, at most 65535")
     if white is None:
         white = first.white or _saturation([file for pair in flat_files for file in pair])
     dark_pairs, samples = [], None

@@ -84,7 +84,7 @@ def _facts(path: str | Path, raw: rawpy.RawPy) -> RawFile:
         pattern="".join("RGBG"[colour] for colour in colours.flat),
         black=black[rggb].astype(np.float64),
         white=white,
-        rgb_to_camera=_rgb_to_camera(raw),
+        rgb_to_camera=_rgb_to_camera(path, raw),
         white_balance=_white_balance(raw),
         noise_profile=None if noise is None else (noise[:, 0], noise[:, 1]),
         camera=tags.camera,
@@ -109,12 +109,17 @@ def _bayer_cell(path: str | Path, raw: rawpy.RawPy) -> np.ndarray:
     return cell
 
 
-def _rgb_to_camera(raw: rawpy.RawPy) -> np.ndarray:
+def _rgb_to_camera(path: str | Path, raw: rawpy.RawPy) -> np.ndarray:
     """From LibRaw's matrix from camera to linear sRGB, since rgb_xyz_matrix is empty for cameras not in its table."""
     camera_to_rgb = raw.color_matrix[:, :3].astype(np.float64)
     if not camera_to_rgb.any():
         return np.eye(3)
-    matrix = np.linalg.inv(camera_to_rgb)
+    try:
+        matrix = np.linalg.inv(camera_to_rgb)
+    except np.linalg.LinAlgError:
+        raise BadImage(
+            path, "has a ColorMatrix that does not tell colours apart", "mend its tags or remove it"
+        ) from None
     return matrix / matrix.sum(axis=1, keepdims=True)
 
 

@@ -3,16 +3,19 @@
 Source: DNG specification 1.7, NoiseProfile; Android's camera documentation, SENSOR_NOISE_PROFILE, for IsoProfile.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 from torch import Generator
 
 from options.base import Options
 from transforms.noise.base import NoiseModel
 from transforms.noise.draws import PerPlane, per_plane
 from transforms.noise.sensor import SensorNoise
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""More noise than 1 leaves nothing of an image from 0 to 1."""
 
 
 class IsoProfile(Options):
@@ -45,9 +48,9 @@ class Dng(NoiseModel):
     """Shot and read noise of a fair camera at the ISO speed, of a known camera, or as given."""
 
     class_name: Literal["dng"] = "dng"
-    shot: PerPlane[NonNegativeFloat] | None = None
+    shot: PerPlane[Share] | None = None
     """Slope of the variance per unit of signal [1]; null for 3e-3 * iso / 12500. A number, or four per plane."""
-    read: PerPlane[NonNegativeFloat] | None = None
+    read: PerPlane[Share] | None = None
     """Variance at black level [1]; null for 1e-5 * (iso / 12500)^2. A number, or four per plane."""
     iso_profile: IsoProfile | None = None
     """A camera's noise by ISO speed, in place of shot and read."""
@@ -57,6 +60,10 @@ class Dng(NoiseModel):
         if self.iso_profile and (self.shot is not None or self.read is not None):
             raise ValueError("iso_profile and shot or read given; keep iso_profile, or the numbers")
         return self
+
+    @property
+    def heeds_iso(self) -> bool:
+        return self.iso_profile is not None or self.shot is None or self.read is None
 
     def draw(self, iso: float, rng: Generator) -> SensorNoise:
         if self.iso_profile:

@@ -4,7 +4,7 @@ from math import exp, log
 from typing import Annotated, Any, TypeVar
 
 import torch
-from pydantic import AfterValidator, Discriminator, PositiveInt, Strict, Tag
+from pydantic import AfterValidator, Discriminator, Field, Strict, Tag
 from torch import Generator, Tensor
 
 Number = TypeVar("Number")
@@ -53,7 +53,6 @@ Range = Annotated[tuple[Number, Number], Strict(False), AfterValidator(_rising)]
 # Told apart by what is given, so that a mistake is told of the form that was meant.
 PerPlane = Annotated[Annotated[Number, Tag("number")] | Annotated[Planes[Number], Tag("list")], Discriminator(_kind)]
 """A number, or a list of four: for R, G1, G2, B."""
-Iso = Annotated[
-    Annotated[PositiveInt, Tag("number")] | Annotated[Range[PositiveInt], Tag("list")], Discriminator(_kind)
-]
+Speed = Annotated[int, Field(gt=0, le=10_000_000)]
+Iso = Annotated[Annotated[Speed, Tag("number")] | Annotated[Range[Speed], Tag("list")], Discriminator(_kind)]
 """An ISO speed, or [low, high]."""

@@ -18,6 +18,10 @@ class Gaussian(NoiseModel):
     sigma: NonNegativeFloat = 0.02
     """Standard deviation [1]; 0.02 is about that of a fair camera's middle grey at ISO 12500."""
 
+    @property
+    def heeds_iso(self) -> bool:
+        return False
+
     def draw(self, iso: float, rng: Generator) -> SensorNoise:
         return SensorNoise(per_plane(0), per_plane(self.sigma**2))
 

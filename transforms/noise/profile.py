@@ -34,7 +34,7 @@ class CameraProfile(Options):
     """[DN]."""
     white_level: PositiveFloat
     """[DN]."""
-    tukey_shape: Annotated[float, Field(gt=-0.5)] | None = None
+    tukey_shape: Annotated[float, Field(ge=-0.3)] | None = None
     """Shape of the read noise's Tukey-lambda distribution; null: it is Gaussian."""
 
     @model_validator(mode="after")
@@ -86,6 +86,10 @@ class Profile(NoiseModel):
     class_name: Literal["profile"] = "profile"
     camera: ProfileOrPath
     """The path of a profile made by restore.calibrate, or what stands in it."""
+
+    @property
+    def heeds_iso(self) -> bool:
+        return False
 
     def draw(self, iso: float, rng: Generator) -> SensorNoise:
         return self.camera.noise()

@@ -24,7 +24,7 @@ class SensorNoise(NamedTuple):
     read: Tensor
     """Variance of the read noise [1], without row noise and quantisation."""
     tukey_shape: Tensor | None = None
-    """Shape of the read noise's Tukey-lambda distribution, above -1/2; None: it is Gaussian."""
+    """Shape of the read noise's Tukey-lambda distribution, -0.3 or above; None: it is Gaussian."""
     row_noise: Tensor | None = None
     """Standard deviation [1] of what all pixels of a row have in common; None: 0."""
     step: Tensor | None = None

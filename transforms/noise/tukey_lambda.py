@@ -12,7 +12,8 @@ LEAST_SHAPE = 1e-4
 
 
 def tukey_lambda(size: torch.Size, shape: Tensor, rng: Generator) -> Tensor:
-    """Numbers of mean 0 and standard deviation 1. The distribution's shape broadcasts to size and is above -1/2."""
+    """Numbers of mean 0 and standard deviation 1. The distribution's shape broadcasts to size and is -0.3 or above:
+    below, outliers that are rarer than 24 random bits can tell would make a part of the variance."""
     shape = _not_0(shape)
     # The end 0 is half a step of the random numbers away from 0, as 1 is a whole one from 1: both quantiles are finite.
     probability = torch.rand(size, generator=rng, device=rng.device).clamp_(min=2**-25)

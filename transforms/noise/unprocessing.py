@@ -18,6 +18,10 @@ class Unprocessing(NoiseModel):
 
     class_name: Literal["unprocessing"] = "unprocessing"
 
+    @property
+    def heeds_iso(self) -> bool:
+        return False
+
     def draw(self, iso: float, rng: Generator) -> SensorNoise:
         shot = log_uniform(1e-4, 0.012, rng)
         read = exp(normal(2.18 * log(shot) + 1.20, 0.26, rng))

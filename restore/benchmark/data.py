@@ -1,0 +1,103 @@
+"""An option file's training chain timed on one core: alone, with what feeds it, and against a plain formulation."""
+
+import contextlib
+import statistics
+import tempfile
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Generator
+
+import transforms
+from options.option_file import read_option_file
+from restore.benchmark.plain_synthesis import plain_sample
+from restore.data import seeded_generator
+from restore.image_store import open_photographs
+from restore.images import read_image, write_image
+from transforms import Pipeline
+
+WARM_UP = 1
+"""Rounds that are not counted: they fill the tables and the caches."""
+
+
+class Contestant(NamedTuple):
+    """A way to make a sample."""
+
+    name: str
+    make: Callable[[Generator], object]
+
+
+def benchmark_data(arguments: Namespace) -> None:
+    """Prints the time of a sample [ms] and samples per second: of each contestant, and of each transform."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    pipeline = transforms.build(read_option_file(arguments.opt).transforms_train, "transforms_train")
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        png, jpeg = make_photograph()
+        stored = open_photographs(["photograph"], pipeline.check, "benchmark").usable[0]
+        photograph = stored.image()
+        height, width, _ = photograph.shape
+        print(f"one thread; torch {torch.__version__}, OpenCV {cv2.__version__}, numpy {np.__version__}")
+        print(f"{arguments.opt}, transforms_train, on a photograph of {width} x {height} pixels")
+        print(f"medians of {arguments.repeats} interleaved rounds of {arguments.crops} crops\n")
+        contestants = [
+            Contestant("scunet_raw.json written plainly", lambda rng: plain_sample(photograph, rng)),
+            Contestant("the chain, without decoding", lambda rng: pipeline(photograph, rng)),
+            Contestant("from the store, as in training", lambda rng: pipeline(stored.image(), rng)),
+            Contestant("decoding the JPEG for each crop", lambda rng: pipeline(read_image(jpeg), rng)),
+            Contestant("decoding the PNG for each crop", lambda rng: pipeline(read_image(png), rng)),
+        ]
+        seconds = interleaved(contestants, arguments.repeats, arguments.crops)
+        print(f"{'':34}{'ms':>8}{'crops/s':>10}{'speed':>9}")
+        for contestant, time_taken in zip(contestants, seconds, strict=True):
+            speed = seconds[0] / time_taken
+            print(f"{contestant.name:34}{time_taken * 1000:8.3f}{1 / time_taken:10,.0f}{speed:8.2f}x")
+        print(f"\n{'the chain by transform':34}{'ms':>8}")
+        for transform, time_taken in zip(
+            pipeline.options, stages(pipeline, photograph, arguments.repeats * arguments.crops), strict=True
+        ):
+            print(f"  {transform.class_name:32}{time_taken * 1000:8.3f}")
+        print("Downsample leaves its work to the crop, which knows where to look.")
+
+
+def make_photograph() -> tuple[Path, Path]:
+    """Writes a photograph of 2 MP, with detail in all its pixels, as a PNG and as a JPEG file; gives their paths."""
+    from skimage import data
+
+    photograph = np.tile(data.coffee(), (3, 3, 1))
+    png, jpeg = Path("photograph/tiled.png"), Path("tiled.jpg")
+    png.parent.mkdir()
+    write_image(png, photograph)
+    _, content = cv2.imencode(".jpg", cv2.cvtColor(photograph, cv2.COLOR_RGB2BGR))
+    jpeg.write_bytes(content.tobytes())
+    return png, jpeg
+
+
+def interleaved(contestants: list[Contestant], repeats: int, crops: int) -> list[float]:
+    """The median time of a sample of each [s]. All take a turn in every round, so that a busy machine slows all."""
+    times: list[list[float]] = [[] for _ in contestants]
+    for round_number in range(WARM_UP + repeats):
+        for contestant, its_times in zip(contestants, times, strict=True):
+            start = time.perf_counter()
+            for crop in range(crops):
+                contestant.make(seeded_generator(round_number, crop))
+            its_times.append((time.perf_counter() - start) / crops)
+    return [statistics.median(its_times[WARM_UP:]) for its_times in times]
+
+
+def stages(pipeline: Pipeline, photograph: np.ndarray, crops: int) -> list[float]:
+    """The median time of each of the chain's transforms [s]."""
+    times: list[list[float]] = [[] for _ in pipeline.options]
+    for crop in range(crops):
+        image, rng = photograph, seeded_generator(crop)
+        for transform, its_times in zip(pipeline.options, times, strict=True):
+            start = time.perf_counter()
+            image = transform(image, rng)
+            its_times.append(time.perf_counter() - start)
+    return [statistics.median(its_times) for its_times in times]
