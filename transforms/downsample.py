@@ -11,6 +11,7 @@ from pydantic import Field, NonNegativeFloat
 from torch import Generator
 
 from transforms.base import Transform
+from transforms.lazy import LazyImage, mirrored
 from transforms.mosaic import Mosaic
 
 BLOCK = 4
@@ -49,11 +50,8 @@ class Downsample(Transform):
         return height * self.downsampling_factor, width * self.downsampling_factor
 
 
-class Downsampled:
-    """A blurred and downsampled image that looks like an array (H, W, 3), float32 from 0 to 1.
-
-    A slice [top:bottom, left:right] blurs the window that it needs, and gives the very bits that the whole would.
-    """
+class Downsampled(LazyImage):
+    """A blurred and downsampled image (H, W, 3), float32 from 0 to 1. A window has the very bits that the whole has."""
 
     def __init__(self, image: np.ndarray, factor: int, sigma: float):
         self.image, self.factor = image, factor
@@ -62,14 +60,7 @@ class Downsampled:
         self.down, self.across = _filters(factor, sigma, self.margin, white)
         self.shape = (image.shape[0] // factor, image.shape[1] // factor, 3)
 
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
-        return self[:, :].astype(dtype or np.float32, copy=False)
-
-    def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
-        """window  rows and columns of the downsampled image, without steps"""
-        rows, columns = window
-        top, bottom, _ = rows.indices(self.shape[0])
-        left, right, _ = columns.indices(self.shape[1])
+    def window(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         # Blocks start at multiples of BLOCK, wherever the window does.
         first_row, first_column = top // BLOCK * BLOCK, left // BLOCK * BLOCK
         height, width = (-(-length // BLOCK) * BLOCK for length in (bottom - first_row, right - first_column))
@@ -100,7 +91,7 @@ class Downsampled:
         """The rows of pixels that the window needs, (n, values) float32: red, green, blue, red ..., and then zeros."""
         row, column = top * self.factor - self.margin, left * self.factor - self.margin
         rows, columns = ((side - BLOCK) * self.factor + self.down.shape[1] for side in (height, width))
-        source = _mirrored(self.image, row, row + rows, column, column + columns)
+        source = mirrored(self.image, row, row + rows, column, column + columns)
         pixels = np.empty((rows, values), np.float32)
         pixels[:, : 3 * columns] = source.reshape(rows, 3 * columns)
         pixels[:, 3 * columns :] = 0
@@ -128,11 +119,3 @@ def _filters(factor: int, sigma: float, margin: int, white: float) -> tuple[np.n
         row[number * factor : number * factor + len(taps)] = taps
     across = np.kron(down.T, np.eye(3)) / white
     return down.astype(np.float32), across.astype(np.float32)
-
-
-def _mirrored(image: np.ndarray, top: int, bottom: int, left: int, right: int) -> np.ndarray:
-    """image[top:bottom, left:right], where the image goes on beyond its edges as its mirror image."""
-    height, width = image.shape[:2]
-    beyond = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
-    inside = image[max(top, 0) : bottom, max(left, 0) : right]
-    return cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_REFLECT_101) if any(beyond) else inside

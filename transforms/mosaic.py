@@ -9,6 +9,7 @@ from torch import Tensor
 
 from transforms.bayer import rearrange, unify
 from transforms.cameras import Camera
+from transforms.lazy import LazyImage, mirrored
 from transforms.rendering import pack
 
 CELL = [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -82,7 +83,7 @@ def is_raw(image: Image) -> bool:
     return isinstance(image.clean if isinstance(image, Pair) else image, Mosaic)
 
 
-class DownsampledMosaic:
+class DownsampledMosaic(LazyImage):
     """A blurred and downsampled RGGB mosaic that looks like an array (H, W), float32.
 
     Site [i, j] is the mean of the sites of its colour around [factor * i, factor * j], weighted by a Gaussian; both
@@ -103,29 +104,16 @@ class DownsampledMosaic:
         self.weights = [part.sum() for part in parts]  # of the even offsets, of the odd ones
         self.taps = [(part / part.sum()).astype(np.float32) for part in parts]
 
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
-        return self[:, :].astype(dtype or np.float32, copy=False)
-
-    def __getitem__(self, window: tuple[slice, slice]) -> np.ndarray:
-        """window  rows and columns of the downsampled mosaic, without steps"""
-        rows, columns = window
-        top, bottom, _ = rows.indices(self.shape[0])
-        left, right, _ = columns.indices(self.shape[1])
+    def window(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         assert top % 2 == left % 2 == 0, (top, left)
-        source = self._source(*(self.factor * edge for edge in (top, bottom, left, right)))
         result = np.empty((bottom - top, right - left), np.float32)
+        top, bottom, left, right = (self.factor * edge for edge in (top, bottom, left, right))
+        margin = self.margin
+        source = mirrored(self.values, top - margin, bottom + margin, left - margin, right + margin)
         for row, column in CELL:
             sites = result[row::2, column::2]
             sites[...] = self._sites(source, row, column, *sites.shape)
         return result
-
-    def _source(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
-        """values[top:bottom, left:right] with a margin on each side, mirrored beyond the edges, which keeps colours."""
-        height, width = self.values.shape
-        top, bottom, left, right = top - self.margin, bottom + self.margin, left - self.margin, right + self.margin
-        beyond = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
-        inside = self.values[max(top, 0) : bottom, max(left, 0) : right]
-        return cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_REFLECT_101) if any(beyond) else inside
 
     def _sites(self, source: np.ndarray, row: int, column: int, height: int, width: int) -> np.ndarray:
         """The height x width downsampled sites at this row and column of the cells of 2 x 2."""
