@@ -178,6 +178,7 @@ def test_pairs_that_the_chain_cannot_take_are_a_mistake_seen_before_anything_is_
         f"remove it from transforms_train",
         f"{path}: testing_path.0: SIDD does not tell its noise, and VarianceStabilization has to know it; "
         f"remove it from transforms_test",
+        f"{path}: transforms_train: without the VarianceStabilization that transforms_test has; give both the same",
     ]
 
 
