@@ -74,7 +74,8 @@ def write_dng(
             preview = np.zeros((16, 16, 3), np.uint8)
             file.write(preview, photometric="rgb", subfiletype=1, subifds=1, extratags=about, metadata=None)
             about = []
-        file.write(mosaic, photometric=kind, subfiletype=0, extratags=about + raw, metadata=None)
+        samples = {"planarconfig": "contig"} if mosaic.ndim == 3 else {}
+        file.write(mosaic, photometric=kind, subfiletype=0, extratags=about + raw, metadata=None, **samples)
     _mend(path, iso, monochrome=not pattern and mosaic.ndim == 2)
     return path
 
