@@ -84,10 +84,10 @@ def _samples(
     entries: list[str | DataSet], chain: transforms.Pipeline, seed: int, purpose: str, say: Callable[[str], None]
 ) -> Samples:
     place = "training_path" if purpose == "training" else "testing_path"
-    photographs = open_photographs(entries, chain.check, place, _watch)
+    photographs = open_photographs(entries, chain, place, _watch)
     say(f"{purpose}: {len(photographs.usable)} photographs in {', '.join(map(str, entries))}")
     if photographs.left_out:
         say(f"{place}: left out {len(photographs.left_out)} files:")
         for line in photographs.left_out:
             say(f"  {line}")
-    return Samples(photographs.usable, chain, seed, purpose)
+    return Samples(photographs.usable, chain.tail, seed, purpose)

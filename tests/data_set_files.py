@@ -19,7 +19,7 @@ COLOURS = {"R": 0.1, "G": 0.2, "B": 0.4}
 def opened(*entries, chain=RAW_CHAIN):
     """The photographs of the entries as in an option file, checked by the chain."""
     sections = parse(list[PathOptions], list(entries), "training_path")
-    return open_photographs(sections, transforms.build(chain).check, "training_path")
+    return open_photographs(sections, transforms.build(chain), "training_path")
 
 
 def mosaic_of(pattern, height=40, width=48, scale=1.0):

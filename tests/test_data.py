@@ -23,8 +23,8 @@ CHAIN = [
     {"class_name": "ToTensor2"},
 ]
 CPU = torch.device("cpu")
-whole_image = transforms.build([{"class_name": "ToTensor2"}]).check
-large_crop = transforms.build([{"class_name": "CenterCrop", "h": 512, "w": 512}, {"class_name": "ToTensor2"}]).check
+whole_image = transforms.build([{"class_name": "ToTensor2"}])
+large_crop = transforms.build([{"class_name": "CenterCrop", "h": 512, "w": 512}, {"class_name": "ToTensor2"}])
 
 
 def write_photographs(folder, count, size=(24, 32)):
@@ -37,7 +37,7 @@ def write_photographs(folder, count, size=(24, 32)):
 
 def samples_of(folder, seed=0):
     pipeline = transforms.build(CHAIN)
-    return Samples(open_photographs([str(folder)], pipeline.check, "training_path").usable, pipeline, seed, "training")
+    return Samples(open_photographs([str(folder)], pipeline, "training_path").usable, pipeline, seed, "training")
 
 
 def batches_of(folder, workers=0, batch_size=3, seed=0):
@@ -119,7 +119,7 @@ def test_damaged_and_small_files_are_named_and_left_out(workplace):
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "text.jpg").write_text("no picture")
     cv2.imwrite(str(folder / "small.png"), np.zeros((8, 20, 3), np.uint8))
-    found = open_photographs([str(folder)], transforms.build(CHAIN).check, "training_path")
+    found = open_photographs([str(folder)], transforms.build(CHAIN), "training_path")
     assert len(found.usable) == 3
     cut, small, text = sorted(found.left_out)
     assert str(folder / "cut.png") in cut
@@ -160,6 +160,41 @@ def test_a_photograph_is_decoded_once_and_again_when_its_file_has_changed(workpl
     os.utime(photograph.source, ns=(written + 10**9, written + 10**9))
     (changed,) = open_photographs([str(folder)], whole_image, "x").usable
     assert (changed.image() == 7).all()
+
+
+DOWNSAMPLES = [{"class_name": "Downsample", "downsampling_factor": 2, "sigma": 1}, *CHAIN]
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_what_was_downsampled_once_gives_the_very_samples_of_the_whole_chain(workplace, depth):
+    folder = workplace / "photos"
+    folder.mkdir()
+    picture = np.random.default_rng(0).integers(0, np.iinfo(depth).max, (601, 83, 3), depth, endpoint=True)
+    cv2.imwrite(str(folder / "one.png"), picture[..., ::-1])
+    chain = transforms.build(DOWNSAMPLES)
+    (photograph,) = open_photographs([str(folder)], chain, "x").usable
+    assert photograph.image().shape == (300, 41, 3)
+    for seed in range(5):
+        one = chain(picture, torch.Generator().manual_seed(seed))
+        other = chain.tail(photograph.image(), torch.Generator().manual_seed(seed))
+        assert torch.equal(one.degraded, other.degraded)
+        assert torch.equal(one.clean, other.clean)
+
+
+def test_each_downsampling_has_its_own_place_in_the_store(workplace):
+    folder = write_photographs(workplace / "photos", 1, size=(48, 64))
+    chains = [DOWNSAMPLES, CHAIN, [{**DOWNSAMPLES[0], "sigma": 2}, *CHAIN]]
+    stored = [open_photographs([str(folder)], transforms.build(chain), "x").usable[0] for chain in chains]
+    assert len({photograph.stored[0].array for photograph in stored}) == 3
+    assert [photograph.image().shape[:2] for photograph in stored] == [(24, 32), (48, 64), (24, 32)]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (24, 32)])
+def test_a_photograph_too_small_to_be_downsampled_is_named_with_its_own_size(workplace, size):
+    folder = write_photographs(workplace / "photos", 1, size=(64, 64))
+    cv2.imwrite(str(folder / "small.png"), np.zeros((*size, 3), np.uint8))
+    (line,) = open_photographs([str(folder)], transforms.build(DOWNSAMPLES), "x").left_out
+    assert f"small.png: image: {size[0]} x {size[1]} pixels (height x width) given, and the transforms need" in line
 
 
 def test_sixteen_bits_stay_sixteen_bits_in_the_store(workplace):

@@ -1,13 +1,8 @@
 """Crops, flips, rotations and downsampling: which pixels come out."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from scipy.ndimage import gaussian_filter
 
 from transforms.downsample import Downsample
@@ -60,19 +55,6 @@ def test_an_image_smaller_than_the_blur_is_blurred_as_its_mirror_images():
     image = noise(5, 4)
     exact = gaussian_filter(image.astype(np.float64), (3, 3, 0), mode="mirror", radius=(9, 9, 0)) / 255
     np.testing.assert_allclose(np.asarray(downsampled(image, 1, 3.0)), exact, rtol=0, atol=1e-6)
-
-
-def test_windows_have_the_bits_of_the_whole_with_several_threads_too():
-    code = """
-import numpy as np
-from transforms.downsample import Downsampled
-lazy = Downsampled(np.random.default_rng(0).integers(0, 256, (700, 6001, 3), np.uint8), 2, 1.0)
-whole = np.asarray(lazy)
-for top, left in ((0, 0), (17, 1000), (33, 2741)):
-    assert np.array_equal(lazy[top : top + 250, left : left + 254], whole[top : top + 250, left : left + 254])
-"""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "3", "OMP_NUM_THREADS": "3"}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
 
 def test_only_what_a_crop_needs_is_blurred():

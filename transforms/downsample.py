@@ -1,25 +1,15 @@
 """Blur and downsampling, worked out only where a later crop looks."""
 
-import math
-from functools import cache
 from typing import Literal
 
 import cv2
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from pydantic import Field, NonNegativeFloat
 from torch import Generator
 
 from transforms.base import Transform
 from transforms.lazy import LazyImage, mirrored
 from transforms.mosaic import Mosaic
-
-BLOCK = 4
-"""Rows or columns that one matrix product makes: more of them multiply by more zeros, and fewer are slower."""
-ROWS, VALUES = 24, 64
-"""What OpenBLAS takes of a product at a time. It rounds a rest otherwise, and so no product here has one."""
-LARGEST = 2**18
-"""Multiplications from which on OpenBLAS shares a product among threads, whose parts have rests."""
 
 
 class Downsample(Transform):
@@ -56,66 +46,19 @@ class Downsampled(LazyImage):
     def __init__(self, image: np.ndarray, factor: int, sigma: float):
         self.image, self.factor = image, factor
         self.margin = int(np.ceil(3 * sigma))
-        white = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
-        self.down, self.across = _filters(factor, sigma, self.margin, white)
+        self.taps = cv2.getGaussianKernel(2 * self.margin + 1, sigma, cv2.CV_32F)
         self.shape = (image.shape[0] // factor, image.shape[1] // factor, 3)
 
     def window(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
-        # Blocks start at multiples of BLOCK, wherever the window does.
-        first_row, first_column = top // BLOCK * BLOCK, left // BLOCK * BLOCK
-        height, width = (-(-length // BLOCK) * BLOCK for length in (bottom - first_row, right - first_column))
-        blurred = self._blurred(first_row, first_column, height, width)
-        return blurred[top - first_row : bottom - first_row, left - first_column : right - first_column]
-
-    def _blurred(self, top: int, left: int, height: int, width: int) -> np.ndarray:
-        """The window (height, width, 3), and rows below it, as products with matrices that make only what is kept."""
-        size, step = self.down.shape[1], BLOCK * self.factor
-        row_parts, rows = _parts(height, ROWS, LARGEST // self.across.size)
-        value_parts, values = _parts(3 * (width - BLOCK) * self.factor + 3 * size, VALUES, LARGEST // self.down.size)
-        height, blocks_across = row_parts * rows, width // BLOCK
-        pixels = self._pixels(top, left, height, width, value_parts * values)
-        row, value = pixels.strides
-        blocks = as_strided(
-            pixels, (height // BLOCK, value_parts, size, values), (step * row, values * value, row, value)
-        )
-        blurred = np.empty((height // BLOCK, BLOCK, value_parts, values), np.float32)
-        np.matmul(self.down, blocks, out=blurred.swapaxes(1, 2))
-        blocks = as_strided(
-            blurred, (blocks_across, row_parts, rows, 3 * size), (3 * step * value, rows * row, row, value)
-        )
-        result = np.empty((row_parts, rows, blocks_across, 3 * BLOCK), np.float32)
-        np.matmul(blocks, self.across, out=result.transpose(2, 0, 1, 3))
-        return result.reshape(height, width, 3)
-
-    def _pixels(self, top: int, left: int, height: int, width: int, values: int) -> np.ndarray:
-        """The rows of pixels that the window needs, (n, values) float32: red, green, blue, red ..., and then zeros."""
-        row, column = top * self.factor - self.margin, left * self.factor - self.margin
-        rows, columns = ((side - BLOCK) * self.factor + self.down.shape[1] for side in (height, width))
-        source = mirrored(self.image, row, row + rows, column, column + columns)
-        pixels = np.empty((rows, values), np.float32)
-        pixels[:, : 3 * columns] = source.reshape(rows, 3 * columns)
-        pixels[:, 3 * columns :] = 0
-        return pixels
-
-
-def _parts(length: int, unit: int, most: int) -> tuple[int, int]:
-    """How many parts of which size hold this length, the size being a multiple of the unit, and at most most if it can.
-
-    A product's numbers then come out alike wherever in it they are and however large it is.
-    """
-    count = math.ceil(length / (max(most // unit, 1) * unit))
-    return count, math.ceil(length / (count * unit)) * unit
-
-
-@cache
-def _filters(factor: int, sigma: float, margin: int, white: float) -> tuple[np.ndarray, np.ndarray]:
-    """Two matrices: BLOCK rows are the first (BLOCK, n) times n rows, BLOCK columns 3 n values times the second.
-
-    n is (BLOCK - 1) * factor + 2 * margin + 1. The second one also takes white to 1.
-    """
-    taps = cv2.getGaussianKernel(2 * margin + 1, sigma)[:, 0]
-    down = np.zeros((BLOCK, (BLOCK - 1) * factor + len(taps)))
-    for number, row in enumerate(down):
-        row[number * factor : number * factor + len(taps)] = taps
-    across = np.kron(down.T, np.eye(3)) / white
-    return down.astype(np.float32), across.astype(np.float32)
+        factor, margin = self.factor, self.margin
+        height, width = (bottom - top) * factor, (right - left) * factor
+        # OpenCV computes up to 64 values at a time and rounds the rest of a row otherwise. In widths that are multiples
+        # of 64 there is no rest, and so no bit depends on where the window ends.
+        padded_width = -(-(width + 2 * margin) // 64) * 64
+        row, column = top * factor - margin, left * factor - margin
+        source = mirrored(self.image, row, row + height + 2 * margin, column, column + padded_width)
+        white = np.iinfo(source.dtype).max if source.dtype.kind == "u" else 1
+        blurred = cv2.sepFilter2D(source, cv2.CV_32F, self.taps, self.taps / white)
+        kept = blurred[margin : margin + height, margin : margin + width]
+        # Without a filter, resizing takes pixel i * factor for pixel i, four times as fast as a slice with steps does.
+        return cv2.resize(kept, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)

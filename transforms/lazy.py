@@ -1,5 +1,7 @@
 """Images that are worked out only where someone looks."""
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
@@ -19,6 +21,11 @@ class LazyImage:
         top, bottom, _ = rows.indices(self.shape[0])
         left, right, _ = columns.indices(self.shape[1])
         return self.window(top, bottom, left, right)
+
+    def strips(self, rows: int) -> Iterator[np.ndarray]:
+        """All of it, so many rows at a time: the float32 of a whole photograph is four times its memory."""
+        for top in range(0, self.shape[0], rows):
+            yield self[top : top + rows, :]
 
     def window(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         """The pixels [top:bottom, left:right]."""

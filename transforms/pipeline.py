@@ -1,6 +1,7 @@
 """A chain of transforms, checked when it is built, that turns photographs and raw images into samples."""
 
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 from torch import Generator
@@ -8,13 +9,17 @@ from torch import Generator
 from options.mistakes import UserError
 from transforms.base import Crop, Transform
 from transforms.conditioning import Conditioning
-from transforms.downsample import Downsample
+from transforms.downsample import Downsample, Downsampled
 from transforms.geometry import RandomFlip, RandomRotate
+from transforms.lazy import LazyImage
 from transforms.mosaic import Image, Mosaic, Pair, is_raw
 from transforms.raw import RgbToRawTransform
 from transforms.sample import Sample, ToTensor2
 
 TURNING = (RandomFlip, RandomRotate)
+ROWS = 256
+"""An even number of rows prepared at a time."""
+WHITE, HALF = np.float32(65535), np.float32(0.5)
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,29 @@ class Pipeline:
             if raw and isinstance(transform, TURNING):
                 height, width = height + 2, width + 2
         return height, width
+
+    @property
+    def head(self) -> tuple[Transform, ...]:
+        """The first transforms that draw nothing: their work on an image may be done once for all its samples."""
+        return tuple(takewhile(lambda transform: isinstance(transform, Downsample), self.options))
+
+    @property
+    def tail(self) -> "Pipeline":
+        """The chain behind its head: of prepare(image) it makes the sample that the chain makes of an sRGB image."""
+        return Pipeline(self.options[len(self.head) :])
+
+    def prepare(self, image: np.ndarray | Mosaic) -> np.ndarray | Mosaic:
+        """The whole image behind the chain's head: sRGB with 16 bits, or a Mosaic. UserError as for a sample of it."""
+        if self.head:
+            self.check(image)
+        for transform in self.head:
+            image = transform(image, Generator())
+        if isinstance(image, Downsampled):
+            # As transforms.mosaicking rounds, so that the samples are the same.
+            return np.concatenate([(strip * WHITE + HALF).astype(np.uint16) for strip in image.strips(ROWS)])
+        if isinstance(image, Mosaic) and isinstance(image.values, LazyImage):
+            return image._replace(values=np.concatenate(list(image.values.strips(ROWS))))
+        return image
 
     def without(self, *kinds: type[Transform]) -> "Pipeline":
         """The same chain without the transforms of these kinds."""
