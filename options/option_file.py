@@ -119,7 +119,10 @@ def _contradictions(options: TrainingOptions) -> list[str]:
             continue
         made, shown = chain.out_channels, chain.in_channels
         if made == channels == 3 and any(isinstance(entry, str) for entry in entries):
-            found.append(f"{place}: nothing degrades the image, so there is nothing to learn; add an RgbToRawTransform")
+            found.append(
+                f"{place}: nothing degrades the image, so there is nothing to learn; add an RgbToRawTransform, "
+                f"or train on pairs"
+            )
         elif made != channels:
             remedy = "add an RgbToRawTransform" if channels == 4 else "set generator.n_channels to 4"
             found.append(f"{place}: gives {made} channels, but generator.n_channels is {channels}; {remedy}")

@@ -22,6 +22,9 @@ Noise = tuple[float | Sequence[float], float | Sequence[float]]
 """shot and read of a DNG's NoiseProfile: one number for all four planes, or one for each."""
 
 
+LINEAR = "give (values - black level) / (white level - black level), as floating-point numbers"
+
+
 class Restorer:
     """Restores images with a trained generator, as its information file says.
 
@@ -62,6 +65,8 @@ class Restorer:
         overlap  what two tiles share at least [pixels]
         Raises UserError if the channels do not fit the model, or the noise is not given where it must be.
         """
+        if self.n_channels == 4 and not _is_float(image):
+            raise UserError(f"an image of {image.dtype} given; {self.path} restores linear raw: {LINEAR}")
         if isinstance(image, np.ndarray) and image.dtype in (np.uint8, np.uint16):
             return to_uint(self(to_tensor(image), noise, tile, overlap), image.dtype)
         if isinstance(image, np.ndarray):
@@ -91,6 +96,8 @@ class Restorer:
                 f"a mosaic of the shape {mosaic.shape} and the pattern {pattern} given; give (H, W), 2 x 2 or larger, "
                 f"and one of {', '.join(PATTERNS)}"
             )
+        if not _is_float(mosaic):
+            raise UserError(f"a mosaic of {mosaic.dtype} given; {self.path} restores linear raw: {LINEAR}")
         padded, window = unify_padded(np.asarray(mosaic, np.float32), pattern)
         return unpack(self(pack(torch.from_numpy(padded)), noise, tile, overlap)).numpy()[window]
 
@@ -111,3 +118,7 @@ class Restorer:
         if not usable:
             raise UserError(f"noise: {noise} given; give (shot, read), each a number or four, not below 0")
         return {"shot": shot, "read": read}
+
+
+def _is_float(image: Tensor | np.ndarray) -> bool:
+    return image.is_floating_point() if isinstance(image, Tensor) else image.dtype.kind == "f"

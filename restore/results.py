@@ -15,8 +15,10 @@ Metrics = dict[str, float]
 class Results:
     """Metrics of each picture, as it went in and restored. Pictures without a clean one to compare with have none."""
 
-    def __init__(self, model: str):
+    def __init__(self, model: str, iso: int | None = None):
         self.model = model
+        self.iso = iso
+        """ISO speed that was asked for; None: as in the model's validation."""
         self.pictures: dict[str, dict[str, Metrics]] = {}
         self.left_out: list[str] = []
 
@@ -40,7 +42,8 @@ class Results:
 
     def write(self, folder: Path) -> None:
         """results.json (everything) and results.csv (a row for each picture and the mean)."""
-        whole = {"model": self.model, "mean": self.mean(), "pictures": self.pictures, "left_out": self.left_out}
+        about = {"model": self.model, "iso": self.iso}
+        whole = {**about, "mean": self.mean(), "pictures": self.pictures, "left_out": self.left_out}
         write_atomically(folder / "results.json", json.dumps(whole, indent=2).encode())
         write_atomically(folder / "results.csv", self._csv().encode())
 

@@ -55,7 +55,7 @@ def main(arguments: Namespace) -> None:
         raise UserError("--iso: a 3-channel model restores pictures as they are, without adding noise; leave it out")
     sample_of = _degraded_photographs(restorer, arguments.iso) if raw else _pictures(arguments.target)
 
-    results = Results(str(restorer.path))
+    results = Results(str(restorer.path), arguments.iso)
     for file in tqdm(files, unit="picture", disable=not sys.stderr.isatty()):
         try:
             picture = read_image(source / file)

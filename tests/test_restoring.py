@@ -81,7 +81,9 @@ def test_a_raw_model_is_measured_at_any_iso_speed(raw_model, identity):
     noisy = []
     for iso in (800, 12500):
         restore("--model", raw_model, "--input", "val", "--output", f"at_{iso}", "--iso", iso)
-        noisy.append(json.loads(Path(f"at_{iso}/results.json").read_text())["mean"]["noisy"]["psnr_raw"])
+        results = json.loads(Path(f"at_{iso}/results.json").read_text())
+        assert results["iso"] == iso
+        noisy.append(results["mean"]["noisy"]["psnr_raw"])
     # Shot noise's variance grows by 12500 / 800, 11.9 dB, and read noise's by the square of it.
     assert 11.9 < noisy[0] - noisy[1] < 14
     with pytest.raises(UserError, match=r"iso: 0 given"):
@@ -253,6 +255,15 @@ def test_a_whole_frame_of_any_phase_and_size_comes_back_with_every_pixel_in_its_
     restored = load_model("adds.pth", "cpu").restore_mosaic(mosaic, pattern)
     added = np.tile(np.array([{"R": 1, "G": 2, "B": 4}[colour] for colour in pattern]).reshape(2, 2), (12, 16))
     np.testing.assert_allclose(restored - mosaic, added[: size[0], : size[1]], rtol=0, atol=1e-6)
+
+
+def test_numbers_of_a_raw_file_are_not_taken_for_linear_raw(raw_model):
+    model = load_model(raw_model, "cpu")
+    for whole_numbers in (np.zeros((4, 8, 8), np.uint16), torch.zeros(4, 8, 8, dtype=torch.int32)):
+        with pytest.raises(UserError, match=r"given; .* restores linear raw: give \(values - black level\) / "):
+            model(whole_numbers)
+    with pytest.raises(UserError, match=r"a mosaic of uint16 given; .* restores linear raw: give \(values - black"):
+        model.restore_mosaic(np.zeros((8, 8), np.uint16), "RGGB")
 
 
 def test_a_mosaic_without_a_known_phase_is_refused(raw_model):

@@ -155,8 +155,8 @@ def _misplaced(transforms: list[Transform], place: str) -> list[str]:
             if to_raw is None:
                 mistakes.append(f"{here}: {name} works on the raw image; put it behind a RgbToRawTransform")
             elif conditioned:
-                mistakes.append(f"{here}: {name} after {conditioned}, which tells of the noise already; keep one")
-            conditioned = f"{name}, {here},"
+                mistakes.append(f"{here}: {name} after {conditioned}, both for the noise; keep one")
+            conditioned = f"{name} at {here}"
         elif to_raw is None:
             to_raw = f"{place}.{number}" if isinstance(transform, RgbToRawTransform) else None
         elif isinstance(transform, RgbToRawTransform):

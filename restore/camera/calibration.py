@@ -202,6 +202,8 @@ def _levels(signal: np.ndarray) -> int:
 
 def _warnings(result: Calibration, flats: Pairs, darks: Pairs, channels: list[str]) -> list[str]:
     lines = []
+    if len(darks.mean) == 1:
+        lines.append("one pair of dark frames alone; the row noise above all wants four or more")
     departures = np.abs(flats.variance / result.variance(flats.mean) - 1)
     for n, channel in enumerate(channels):
         used = result.used[:, n]

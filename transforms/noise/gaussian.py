@@ -2,11 +2,10 @@
 
 from typing import Literal
 
-from pydantic import NonNegativeFloat
 from torch import Generator
 
 from transforms.noise.base import NoiseModel
-from transforms.noise.dng import Dng
+from transforms.noise.dng import Dng, Share
 from transforms.noise.draws import choose, per_plane, uniform
 from transforms.noise.sensor import SensorNoise
 
@@ -15,7 +14,7 @@ class Gaussian(NoiseModel):
     """Noise that is equally strong in every pixel."""
 
     class_name: Literal["gaussian"] = "gaussian"
-    sigma: NonNegativeFloat = 0.02
+    sigma: Share = 0.02
     """Standard deviation [1]; 0.02 is about that of a fair camera's middle grey at ISO 12500."""
 
     @property
@@ -31,7 +30,7 @@ class Mixed(NoiseModel):
     strong: the noise of a fair camera at iso * factor, white Gaussian noise of sigma * factor, or both."""
 
     class_name: Literal["mixed"] = "mixed"
-    sigma: NonNegativeFloat = 0.02
+    sigma: Share = 0.02
     """Standard deviation [1] of the white Gaussian noise."""
 
     def draw(self, iso: float, rng: Generator) -> SensorNoise:
