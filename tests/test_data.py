@@ -104,7 +104,7 @@ kept.append(kept)
 def test_a_program_that_ends_in_the_middle_of_an_epoch_takes_its_workers_along(workplace):
     folder = write_photographs(workplace / "photos", 7)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    subprocess.run([sys.executable, "-c", ENDS_EARLY, folder], env=environment, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", ENDS_EARLY, folder], env=environment, check=True, timeout=300)
 
 
 def test_fewer_photographs_than_a_batch_is_a_mistake(workplace):
