@@ -21,7 +21,7 @@ from restore.metrics import SSIM_WINDOW
 from restore.networks import GeneratorOptions
 from restore.networks.discriminators import DiscriminatorOptions
 from restore.optimization import OptimizerOptions, ReduceLROnPlateau
-from transforms import TransformOptions
+from transforms import Pipeline, TransformOptions
 from transforms.base import Crop
 from transforms.conditioning import Conditioning
 from transforms.downsample import Downsample
@@ -130,7 +130,7 @@ def _contradictions(options: TrainingOptions) -> list[str]:
             remedy = f"set it to {shown}" if shown != channels else "leave it out"
             given = json.dumps(options.generator.in_channels)
             found.append(f"generator.in_channels: {given} given, but {place} shows {shown} channels; {remedy}")
-        found += _unfit_data_sets(options, path, place)
+        found += _unfit_data_sets(options, path, place, chain)
     found += _unlike_conditioning(options)
     found += _unfit_sizes(options)
     found += losses.contradictions(options.losses, options.discriminator)
@@ -149,12 +149,10 @@ def _unlike_conditioning(options: TrainingOptions) -> list[str]:
     return [f"transforms_{other}: without the {(train or test)[0]} that transforms_{shown} has; give both the same"]
 
 
-def _unfit_data_sets(options: TrainingOptions, path: str, place: str) -> list[str]:
+def _unfit_data_sets(options: TrainingOptions, path: str, place: str, chain: Pipeline) -> list[str]:
     """Data sets that the chain cannot take, named before one of their files, which are large, is decoded."""
     found = []
-    steps = getattr(options, place)
-    downsampled = any(isinstance(step, Downsample) for step in steps)
-    conditioning = next((step.class_name for step in steps if isinstance(step, Conditioning)), None)
+    downsampled = any(isinstance(step, Downsample) for step in chain.options)
     for number, entry in enumerate(getattr(options, path)):
         if isinstance(entry, str):
             continue
@@ -163,8 +161,9 @@ def _unfit_data_sets(options: TrainingOptions, path: str, place: str) -> list[st
             found.append(f"{name} holds raw images, but generator.n_channels is 3; set it to 4")
         if entry.paired and downsampled:
             found.append(f"{name} holds pairs, and Downsample would average their noise away; remove it from {place}")
-        if entry.paired and entry.raw and conditioning:
-            found.append(f"{name} does not tell its noise, and {conditioning} has to know it; remove it from {place}")
+        if entry.paired and entry.raw and chain.conditioning:
+            knowing = chain.conditioning[0].class_name
+            found.append(f"{name} does not tell its noise, and {knowing} has to know it; remove it from {place}")
     return found
 
 

@@ -107,10 +107,8 @@ def open_photographs(
 def _open(number: int, source: DataSet, recordings: tuple[Recording, ...], chain: Pipeline) -> Photograph | str:
     """The photograph, or the line that says why it is left out."""
     file = recordings[0].file
-    if len(recordings) == 2 or not chain.head:  # a chain with Downsample takes no pairs, and its check says so
-        prepare, check, stage = Pipeline(()), chain.check, ""
-    else:
-        prepare, check, stage = chain, chain.tail.check, "after Downsample: "
+    # A chain with Downsample takes no pairs, and its check says so.
+    prepare, rest = (Pipeline(()), chain) if len(recordings) == 2 else (chain, chain.tail)
     try:
         photograph = Photograph(file, number, tuple(_decoded(source, recording, prepare) for recording in recordings))
     except BadImage as error:
@@ -118,9 +116,9 @@ def _open(number: int, source: DataSet, recordings: tuple[Recording, ...], chain
     except UserError as error:
         return f"{file}: {error}"
     try:
-        check(photograph.image())
+        rest.check(photograph.image())
     except UserError as error:
-        return f"{file}: {stage}{error}"
+        return f"{file}: {'after Downsample: ' if prepare.head else ''}{error}"
     return photograph
 
 

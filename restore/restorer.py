@@ -18,10 +18,8 @@ from transforms import pack, restored_to_raw, unpack
 from transforms.bayer import PATTERNS, Pattern, unify_padded
 from transforms.conditioning import PLANES, Conditioning
 
-Noise = tuple[float | Sequence[float], float | Sequence[float]]
+Noise = tuple[float | Sequence[float] | Tensor, float | Sequence[float] | Tensor]
 """shot and read of a DNG's NoiseProfile: one number for all four planes, or one for each."""
-
-
 LINEAR = "give (values - black level) / (white level - black level), as floating-point numbers"
 
 

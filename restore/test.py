@@ -67,7 +67,7 @@ def main(arguments: Namespace) -> None:
         except UserError as mistake:
             results.left_out.append(f"{source / file}: {mistake}")
             continue
-        noise = (sample.facts["shot"].tolist(), sample.facts["read"].tolist()) if sample.facts else None
+        noise = (sample.facts["shot"], sample.facts["read"]) if sample.facts else None
         restored = restorer(sample.degraded, noise, arguments.tile, arguments.overlap)
         _write_pictures(output, names[file], picture.dtype, sample, restored)
         results.add(str(file), noisy, _measured(restored, sample))

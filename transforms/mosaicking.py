@@ -20,9 +20,7 @@ def packed_raw(image: np.ndarray, camera: Camera) -> np.ndarray:
     """
     sites = _sites(image)
     if sites.dtype == np.float32:
-        scaled = sites * np.float32(65535)
-        scaled += np.float32(0.5)
-        sites = scaled.astype(np.uint16)
+        sites = to_16_bits(sites)
     linear = cv2.LUT(sites.reshape(12, -1), _tone_table(np.iinfo(sites.dtype).max + 1)).reshape(4, 3, -1)
     # From here on as transforms.unprocessing.camera_to_raw, of each site only the colour that it records.
     matrix = camera.rgb_to_camera.numpy()
@@ -37,6 +35,13 @@ def packed_raw(image: np.ndarray, camera: Camera) -> np.ndarray:
         protection += 1
         raw *= protection
     return np.clip(raw, 0, 1).reshape(4, image.shape[0] // 2, image.shape[1] // 2)
+
+
+def to_16_bits(image: np.ndarray) -> np.ndarray:
+    """float32 from 0 to 1, rounded to the nearest of the levels that the tone table has: uint16."""
+    scaled = image * np.float32(65535)
+    scaled += np.float32(0.5)
+    return scaled.astype(np.uint16)
 
 
 def _sites(image: np.ndarray) -> np.ndarray:

@@ -13,13 +13,13 @@ from transforms.downsample import Downsample, Downsampled
 from transforms.geometry import RandomFlip, RandomRotate
 from transforms.lazy import LazyImage
 from transforms.mosaic import Image, Mosaic, Pair, is_raw
+from transforms.mosaicking import to_16_bits
 from transforms.raw import RgbToRawTransform
 from transforms.sample import Sample, ToTensor2
 
 TURNING = (RandomFlip, RandomRotate)
 ROWS = 256
 """An even number of rows prepared at a time."""
-WHITE, HALF = np.float32(65535), np.float32(0.5)
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Pipeline:
             )
         if paired and any(isinstance(transform, Downsample) for transform in self.options):
             raise UserError("image: a pair given, and Downsample would average its noise away; remove that transform")
-        conditioning = next((step.class_name for step in self.options if isinstance(step, Conditioning)), None)
-        if conditioning and paired and image.degraded.noise is None:
-            raise UserError(f"image: a pair of unknown noise given, and {conditioning} has to know it; remove that")
+        if self.conditioning and paired and image.degraded.noise is None:
+            name = self.conditioning[0].class_name
+            raise UserError(f"image: a pair of unknown noise given, and {name} has to know it; remove that")
         height, width = self.smallest_image(raw)
         if image.shape[0] < height or image.shape[1] < width:
             raise UserError(
@@ -72,8 +72,12 @@ class Pipeline:
     @property
     def in_channels(self) -> int:
         """Channels of what the network sees: those of the samples, and those that a conditioning adds."""
-        added = (step.extra_channels for step in self.options if isinstance(step, Conditioning))
-        return self.out_channels + sum(added)
+        return self.out_channels + sum(step.extra_channels for step in self.conditioning)
+
+    @property
+    def conditioning(self) -> tuple[Conditioning, ...]:
+        """What the network is shown instead of plain raw: one transform, or none."""
+        return tuple(step for step in self.options if isinstance(step, Conditioning))
 
     def smallest_image(self, raw: bool = False) -> tuple[int, int]:
         """(height, width) [px] of the smallest photograph, or raw image, that the chain accepts."""
@@ -101,8 +105,7 @@ class Pipeline:
         for transform in self.head:
             image = transform(image, Generator())
         if isinstance(image, Downsampled):
-            # As transforms.mosaicking rounds, so that the samples are the same.
-            return np.concatenate([(strip * WHITE + HALF).astype(np.uint16) for strip in image.strips(ROWS)])
+            return np.concatenate([to_16_bits(strip) for strip in image.strips(ROWS)])
         if isinstance(image, Mosaic) and isinstance(image.values, LazyImage):
             return image._replace(values=np.concatenate(list(image.values.strips(ROWS))))
         return image

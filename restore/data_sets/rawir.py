@@ -3,10 +3,12 @@
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 
 from restore.data_sets.base import DataSet, Found, PathText, Recording, found
 from restore.data_sets.reading import neutral_mosaic
 from restore.images import BadImage, files_below
+from transforms import unpack
 from transforms.mosaic import CELL, Mosaic
 
 WHITE = 4095
@@ -40,8 +42,5 @@ class RAWIR(DataSet):
             raise BadImage(
                 recording.file, f"holds {packed.dtype} {packed.shape}, and uint16 (h, w, 4) is wanted", "remove it"
             )
-        height, width, _ = packed.shape
-        values = np.empty((2 * height, 2 * width), np.float32)
-        for plane, (row, column) in enumerate(CELL):
-            values[row::2, column::2] = packed[..., plane] / np.float32(WHITE)
-        return neutral_mosaic(values, "RGGB")
+        planes = torch.from_numpy(packed.transpose(2, 0, 1) / np.float32(WHITE))
+        return neutral_mosaic(unpack(planes).numpy(), "RGGB")
