@@ -17,7 +17,7 @@ from losses.pixel import L1, L2, Charbonnier, MsSsim, Ssim
 from losses.term import TermOptions
 from losses.weighted import Facts, Render, WeightedLoss
 from options.base import Options, parse
-from options.mistakes import UserError
+from options.errors import UserError
 
 LossOptions = Annotated[
     L1 | L2 | Charbonnier | Ssim | MsSsim

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from options.mistakes import UserError
+from options.errors import UserError
 
 PATIENCE = 6.0  # seconds for the server's first answer
 

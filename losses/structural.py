@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from options.mistakes import UserError
+from options.errors import UserError
 
 WINDOW, SIGMA = 11, 1.5  # [pixels]
 C1, C2 = 0.01**2, 0.03**2  # (K1 L)^2 and (K2 L)^2 for a data range L of 1

@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from options.mistakes import UserError, describe
+from options.errors import UserError
+from options.mistakes import describe
 
 Kind = TypeVar("Kind")
 

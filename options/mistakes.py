@@ -9,13 +9,6 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 
-class UserError(ValueError):
-    """A user's mistake. Commands print its lines, without a traceback, and exit with status 2."""
-
-    def __init__(self, *lines: str):
-        super().__init__("\n".join(lines))
-
-
 def describe(mistake: dict[str, Any], kind: Any, data: Any, place: str = "") -> str:
     """One line for one of the entries of pydantic's ValidationError.errors().
 

@@ -4,7 +4,7 @@ import copy
 import json
 from typing import Any
 
-from options.mistakes import UserError
+from options.errors import UserError
 
 
 def apply_overrides(data: Any, overrides: list[str]) -> Any:

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from restore.restorer import Restorer
+    from restore.inference.restorer import Restorer
 
 
 def load_model(run_or_pth: str | Path, device: str | None = None) -> Restorer:
-    """A trained model, ready to use: restore.restorer.Restorer says how.
+    """A trained model, ready to use: restore.inference.restorer.Restorer says how.
 
     run_or_pth  a run's folder (its best model) or a .pth with its information file beside it
     device      "cpu", "cuda", "cuda:1", "mps"; None: the best there is
     Raises UserError if a file is missing or does not fit.
     """
-    from restore.restorer import Restorer  # torch takes seconds to import, and the commands' --help must not wait
+    from restore.inference.restorer import (
+        Restorer,  # torch takes seconds to import, and the commands' --help must not wait
+    )
 
     return Restorer(run_or_pth, device)

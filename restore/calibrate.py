@@ -2,7 +2,7 @@
 
 import sys
 
-from restore.command_line import calibration_arguments, run
+from restore.command.arguments import calibration_arguments, run
 
 if __name__ == "__main__":
     ARGUMENTS = calibration_arguments()  # answers --help before the imports below, which take seconds
@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from options.mistakes import UserError
-from restore.atomic import make_folder, write_atomically
+from options.errors import UserError
 from restore.camera.calibration import POOR, Calibration, Pairs, calibrate, measure_pair, stack, usable
 from restore.camera.calibration_plot import Curve, photon_transfer_plot
 from restore.camera.frames import Recorded, read_folders
+from restore.files.atomic import make_folder, write_atomically
 from transforms.noise import CameraProfile, add_noise, read_profile
 
 SYNTHETIC_SIDE = 512  # of the synthesised planes [px]

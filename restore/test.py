@@ -2,7 +2,7 @@
 
 import sys
 
-from restore.command_line import run, testing_arguments
+from restore.command.arguments import run, testing_arguments
 
 if __name__ == "__main__":
     ARGUMENTS = testing_arguments()  # answers --help before the imports below, which take seconds
@@ -18,19 +18,19 @@ from tqdm import tqdm
 
 import transforms
 from options.base import parse
-from options.mistakes import UserError
-from restore.atomic import make_folder
-from restore.data import seeded_generator
-from restore.device import describe_device
-from restore.images import BadImage, find_images, read_image, to_tensor, to_uint, write_image
-from restore.metrics import measure
-from restore.restorer import Restorer
-from restore.results import Results
-from restore.strips import strip
+from options.errors import UserError
+from restore.compute.device import describe_device
+from restore.data.batches import seeded_generator
+from restore.evaluation.metrics import measure
+from restore.evaluation.strips import strip
+from restore.files.atomic import make_folder
+from restore.files.images import BadImage, find_images, read_image, to_tensor, to_uint, write_image
+from restore.inference.restorer import Restorer
+from restore.inference.results import Results
 from transforms import Sample, render
 from transforms.base import Crop
 from transforms.conditioning import Conditioning
-from transforms.raw import RgbToRawTransform
+from transforms.rgb_to_raw import RgbToRawTransform
 
 STRIPS = "strips"
 LARGEST = 1024  # pixels of a picture's side in a strip

@@ -3,7 +3,7 @@
 import math
 import sys
 
-from restore.command_line import run, training_arguments
+from restore.command.arguments import run, training_arguments
 
 if __name__ == "__main__":
     ARGUMENTS = training_arguments()  # answers --help before the imports below, which take seconds
@@ -11,19 +11,18 @@ if __name__ == "__main__":
 from argparse import Namespace
 from pathlib import Path
 
-from options.mistakes import UserError
-from options.option_file import TrainingOptions, read_option_file
-from restore.assembly import Parts, assemble, count_parameters
-from restore.check import check
-from restore.checkpoint import OPTIONS, Checkpoints, new_run_folder
-from restore.device import choose_device, describe_device
-from restore.failures import Diverged
-from restore.interruption import Interruption
-from restore.logbook import Logbook
-from restore.model_info import describe
-from restore.resuming import continue_from, refuse_changes, state_of
-from restore.schedule import Schedule
-from restore.validation import validate
+from options.errors import Diverged, UserError
+from restore.command.interruption import Interruption
+from restore.compute.device import choose_device, describe_device
+from restore.evaluation.validation import validate
+from restore.runs.checkpoints import OPTIONS, Checkpoints, new_run_folder
+from restore.runs.information import describe
+from restore.runs.logbook import Logbook
+from restore.runs.resuming import continue_from, refuse_changes, state_of
+from restore.training.assembly import Parts, assemble, count_parameters
+from restore.training.check import check
+from restore.training.option_file import TrainingOptions, read_option_file
+from restore.training.timetable import Schedule
 
 
 def main(arguments: Namespace) -> None:

@@ -7,9 +7,9 @@ from raw_files import write_dng
 
 import transforms
 from options.base import parse
-from restore.data_sets import PathOptions
-from restore.image_store import open_photographs
-from transforms.mosaic import Mosaic
+from restore.data.sources import PathOptions
+from restore.data.store import open_photographs
+from transforms.sensor.mosaic import Mosaic
 
 TO_TENSOR = {"class_name": "ToTensor2"}
 RAW_CHAIN = [{"class_name": "RgbToRawTransform"}, TO_TENSOR]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from transforms.anscombe import algebraic_inverse, anscombe, exact_unbiased_inverse, expected_anscombe
+from transforms.sensor.anscombe import algebraic_inverse, anscombe, exact_unbiased_inverse, expected_anscombe
 
 PROFILES = [(3e-3, 1e-5), (1e-2, 1e-3), (1e-4, 1e-9), (1.0, 1e-12), (1.0, 1.0)]
 

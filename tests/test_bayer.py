@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from transforms.bayer import PATTERNS, rearrange, unify, unify_padded
-from transforms.cameras import draw_camera
-from transforms.mosaicking import packed_raw
-from transforms.rendering import pack, render, unpack
+from transforms.sensor.bayer import PATTERNS, rearrange, unify, unify_padded
+from transforms.sensor.cameras import draw_camera
+from transforms.sensor.mosaicking import packed_raw
+from transforms.sensor.rendering import pack, render, unpack
 
 START = {"RGGB": (0, 0), "GRBG": (0, 1), "GBRG": (1, 0), "BGGR": (1, 1)}
 """Where a mosaic of this pattern begins in an RGGB mosaic."""

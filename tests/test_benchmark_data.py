@@ -8,9 +8,9 @@ from conftest import ROOT
 
 from restore.benchmark.__main__ import main, read_arguments
 from restore.benchmark.plain_synthesis import FACTOR, SIDE, SIGMA, plain_clean
-from transforms.cameras import draw_camera
 from transforms.downsample import Downsample
-from transforms.mosaicking import packed_raw
+from transforms.sensor.cameras import draw_camera
+from transforms.sensor.mosaicking import packed_raw
 
 
 def test_the_plain_formulation_gives_the_same_clean_image():

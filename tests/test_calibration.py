@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from raw_files import write_dng
 
-from options.mistakes import UserError
+from options.errors import UserError
 from restore.calibrate import main
 from restore.camera.calibration import calibrate, measure_pair, shape_samples, stack
 from restore.camera.frames import read_frame
 from restore.camera.tukey_lambda import tukey_shape
-from restore.command_line import calibration_arguments
+from restore.command.arguments import calibration_arguments
 
 EMVA = Path(__file__).parents[2] / "shared/data/calib/emva1288_001/images"
 PNG = b"\x89PNG\r\n\x1a\n"

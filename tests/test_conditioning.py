@@ -10,14 +10,14 @@ from skimage import data
 from torch.testing import assert_close
 
 import transforms
-from options.mistakes import UserError
-from options.option_file import read_option_file
+from options.errors import UserError
 from restore import load_model
-from restore.command_line import testing_arguments as arguments_of
-from restore.command_line import training_arguments
+from restore.command.arguments import testing_arguments as arguments_of
+from restore.command.arguments import training_arguments
 from restore.networks import build_generator
 from restore.test import main as restore_folder
 from restore.train import main as train
+from restore.training.option_file import read_option_file
 from transforms import degraded_to_raw, restored_to_raw
 
 TO_RAW = {"class_name": "RgbToRawTransform"}

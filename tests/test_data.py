@@ -11,10 +11,10 @@ import torch
 from conftest import ROOT
 
 import transforms
-from options.mistakes import UserError
-from restore.data import Batches, Samples, ValidationBatches
-from restore.image_store import STORE, open_photographs
-from restore.sample_photographs import TRAIN, VALIDATION
+from options.errors import UserError
+from restore.data.batches import Batches, Samples, ValidationBatches
+from restore.data.sample_photographs import TRAIN, VALIDATION
+from restore.data.store import STORE, open_photographs
 
 CHAIN = [
     {"class_name": "RandomCrop", "h": 16, "w": 16},

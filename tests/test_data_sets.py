@@ -9,11 +9,11 @@ import torch
 from data_set_files import RAW_CHAIN, TO_TENSOR, assert_rggb, opened, write_picture, write_raw, write_sidd
 
 import transforms
-from options.mistakes import UserError
-from options.option_file import read_option_file
-from restore.command_line import training_arguments
-from restore.image_store import STORE
+from options.errors import UserError
+from restore.command.arguments import training_arguments
+from restore.data.store import STORE
 from restore.train import main
+from restore.training.option_file import read_option_file
 
 CROP = {"class_name": "RandomCrop", "h": 32, "w": 32}
 SMALL_CROP = {"class_name": "RandomCrop", "h": 24, "w": 24}

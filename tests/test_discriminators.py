@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from options.base import parse
-from options.mistakes import UserError
+from options.errors import UserError
 from restore.networks.discriminators import DiscriminatorOptions, PatchDiscriminatorOptions, UNetDiscriminatorOptions
 
 

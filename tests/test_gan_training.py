@@ -5,8 +5,8 @@ import torch
 from conftest import photograph_pieces
 from test_trainer import batch, parameters, trainer_of
 
-from restore.data import Batch
-from restore.metrics import psnr
+from restore.data.batches import Batch
+from restore.evaluation.metrics import psnr
 
 GAMES = ["gan", "wgan", "lsgan", "ragan", "softplusgan"]
 

@@ -9,10 +9,10 @@ import torch
 from conftest import command
 from test_trainer import batch, parameters, trainer_of
 
-from restore.command_line import training_arguments
-from restore.failures import Diverged
-from restore.guard import IN_A_ROW, RETURNS
+from options.errors import Diverged
+from restore.command.arguments import training_arguments
 from restore.train import main
+from restore.training.guard import IN_A_ROW, RETURNS
 
 L1 = {"pixel": {"class_name": "L1"}}
 GAN = {"pixel": {"class_name": "L1"}, "gan": {"class_name": "wgan"}}

@@ -14,9 +14,9 @@ import tifffile
 import torch
 from PIL import Image, ImageCms
 
-from options.mistakes import UserError
-from restore.atomic import SaveError
-from restore.images import BadImage, find_images, read_image, to_tensor, to_uint, write_image
+from options.errors import UserError
+from restore.files.atomic import SaveError
+from restore.files.images import BadImage, find_images, read_image, to_tensor, to_uint, write_image
 
 
 def picture(dtype=np.uint8) -> np.ndarray:

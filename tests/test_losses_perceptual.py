@@ -18,7 +18,7 @@ from torch.nn import functional
 import losses
 import transforms
 from losses import backbones
-from options.mistakes import UserError
+from options.errors import UserError
 
 MODELS = {"lpips_vgg": "vgg16", "lpips_alex": "alexnet", "lpips_squeeze": "squeezenet1_1", "vgg": "vgg19"}
 FILES = {

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
 import losses
-from options.mistakes import UserError
+from options.errors import UserError
 
 
 def value(class_name: str, restored: torch.Tensor, clean: torch.Tensor, **options) -> torch.Tensor:

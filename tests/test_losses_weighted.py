@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import losses
-from options.mistakes import UserError
+from options.errors import UserError
 from restore.networks.discriminators import PatchDiscriminatorOptions, UNetDiscriminatorOptions
 
 RESTORED, CLEAN = torch.full((2, 4, 16, 16), 0.75), torch.full((2, 4, 16, 16), 0.25)

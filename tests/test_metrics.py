@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from options.mistakes import UserError
-from restore.metrics import MeanMetrics, measure, psnr, ssim
+from options.errors import UserError
+from restore.evaluation.metrics import MeanMetrics, measure, psnr, ssim
 
 
 def noisy_pair(*shape: int, noise: float = 0.1) -> tuple[Tensor, Tensor]:

@@ -6,13 +6,13 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 import transforms
-from options.mistakes import UserError
-from transforms.cameras import draw_camera
+from options.errors import UserError
 from transforms.downsample import Downsample
 from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomRotate
-from transforms.mosaic import Mosaic, Pair
-from transforms.rendering import render
 from transforms.sample import ToTensor2
+from transforms.sensor.cameras import draw_camera
+from transforms.sensor.mosaic import Mosaic, Pair
+from transforms.sensor.rendering import render
 
 CAMERA = draw_camera("fixed", torch.Generator().manual_seed(0))
 LABELS = torch.tensor([1.0, 2.0, 3.0, 4.0])

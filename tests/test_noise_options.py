@@ -8,9 +8,9 @@ from torch.testing import assert_close
 
 import transforms
 from options.base import parse
-from options.mistakes import UserError
+from options.errors import UserError
 from transforms.noise import CameraProfile, Profile, read_profile
-from transforms.raw import RgbToRawTransform
+from transforms.rgb_to_raw import RgbToRawTransform
 
 MODELS = ["dng", "unprocessing", "eld", "gaussian", "mixed"]
 PROFILE = {

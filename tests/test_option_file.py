@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import command
 
-from options.mistakes import UserError
-from options.option_file import TrainingOptions, json_schema, read_option_file
+from options.errors import UserError
+from restore.training.option_file import TrainingOptions, json_schema, read_option_file
 
 ROOT = Path(__file__).parents[1]
 OPTION_FILES = sorted(path for path in (ROOT / "options").glob("*.json") if path.name != "schema.json")
@@ -43,7 +43,7 @@ def test_every_option_file_shipped_is_valid_and_survives_being_resolved(path):
 
 def test_schema_file_is_the_one_that_the_code_generates():
     assert json.loads((ROOT / "options/schema.json").read_text()) == json_schema(), (
-        "run: python -m options.option_file > options/schema.json"
+        "run: python -m restore.training.option_file > options/schema.json"
     )
 
 

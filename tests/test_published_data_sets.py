@@ -6,9 +6,9 @@ import torch
 from data_set_files import RAW_CHAIN, assert_rggb, mosaic_of, opened, write_picture, write_raw, write_sidd
 
 import transforms
-from options.mistakes import UserError
-from restore.data import Samples
-from restore.image_store import STORE
+from options.errors import UserError
+from restore.data.batches import Samples
+from restore.data.store import STORE
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from raw_files import MATRIX, by_site, write_dng
 
 from restore.camera.__main__ import main, read_arguments
 from restore.camera.raw_file import RAW_SUFFIXES, read_raw
-from restore.command_line import run
-from restore.images import BadImage
-from transforms.cameras import RGB_TO_XYZ
+from restore.command.arguments import run
+from restore.files.images import BadImage
+from transforms.sensor.cameras import RGB_TO_XYZ
 
 RAW = Path(__file__).parents[2] / "shared" / "data" / "raw"
 needs_real_files = pytest.mark.skipif(not RAW.exists(), reason="the real raw files are not there (shared/data/raw)")
@@ -225,7 +225,7 @@ def test_real_files_without_a_mosaic_are_refused():
 
 
 def test_raw_suffixes_are_none_of_the_picture_suffixes():
-    from restore.images import SUFFIXES
+    from restore.files.images import SUFFIXES
 
     assert not RAW_SUFFIXES & SUFFIXES
     assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in RAW_SUFFIXES)

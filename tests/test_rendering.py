@@ -7,8 +7,8 @@ from torch.testing import assert_close
 
 import transforms
 from transforms import demosaic, pack, render, unpack
-from transforms.cameras import rgb_to_camera
-from transforms.unprocessing import unprocess
+from transforms.sensor.cameras import rgb_to_camera
+from transforms.sensor.unprocessing import unprocess
 
 FACTS = {
     "rgb_to_camera": torch.tensor(rgb_to_camera([1, 1, 1, 1]), dtype=torch.float32),

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import transforms
-from options.mistakes import UserError
+from options.errors import UserError
 from restore import load_model
-from restore.command_line import testing_arguments as arguments_of
-from restore.command_line import training_arguments
-from restore.data import seeded_generator
-from restore.images import read_image, write_image
-from restore.metrics import psnr
+from restore.command.arguments import testing_arguments as arguments_of
+from restore.command.arguments import training_arguments
+from restore.data.batches import seeded_generator
+from restore.evaluation.metrics import psnr
+from restore.files.images import read_image, write_image
 from restore.networks import build_generator
 from restore.test import main
 from restore.train import main as train

@@ -10,12 +10,11 @@ import pytest
 import torch
 from conftest import command
 
-from options.mistakes import UserError
-from restore.checkpoint import Checkpoints
-from restore.command_line import training_arguments
-from restore.failures import Interrupted, SaveError
+from options.errors import Interrupted, SaveError, UserError
+from restore.command.arguments import training_arguments
+from restore.runs.checkpoints import Checkpoints
 from restore.train import main
-from restore.trainer import Trainer
+from restore.training.trainer import Trainer
 
 
 def weights(run, iteration=20):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from options.base import parse
-from options.mistakes import UserError
+from options.errors import UserError
 from restore.benchmark.network import difference
 from restore.benchmark.plain_scunet import PlainSCUNet
 from restore.networks import build_generator

@@ -8,10 +8,10 @@ from skimage import data
 from torch import Tensor, nn
 from torch.nn import functional
 
-from options.mistakes import UserError
-from restore.metrics import psnr
+from options.errors import UserError
+from restore.evaluation.metrics import psnr
 from restore.networks.scunet import SCUNetOptions
-from restore.tiles import restore_tiled
+from restore.networks.tiles import restore_tiled
 
 
 class Identity(nn.Identity):

@@ -13,10 +13,10 @@ import torch
 from conftest import command
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from options.mistakes import UserError
-from options.option_file import read_option_file
-from restore.command_line import training_arguments
+from options.errors import UserError
+from restore.command.arguments import training_arguments
 from restore.train import main
+from restore.training.option_file import read_option_file
 
 INFORMATION = [
     "in_res",

@@ -8,12 +8,12 @@ from torch import nn
 
 import losses
 from options.base import parse
-from options.mistakes import UserError
-from options.option_file import TrainingOptions
-from restore.data import Batch
-from restore.device import Precision, choose_precision
+from options.errors import UserError
+from restore.data.batches import Batch
 from restore.networks import build_generator
-from restore.trainer import Trainer
+from restore.training.option_file import TrainingOptions
+from restore.training.precision import Precision, choose_precision
+from restore.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 FLOAT32 = choose_precision("off", CPU, True, True)

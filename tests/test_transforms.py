@@ -9,7 +9,7 @@ import torch
 
 import transforms
 from options.base import parse
-from options.mistakes import UserError
+from options.errors import UserError
 from transforms import TransformOptions
 from transforms.base import Crop
 

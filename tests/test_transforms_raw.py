@@ -6,13 +6,13 @@ import torch
 from scipy import stats
 from torch.testing import assert_close
 
-from transforms.cameras import XYZ_TO_CAMERA, Camera, draw_camera, rgb_to_camera
-from transforms.mosaic import Mosaic, Pair
-from transforms.mosaicking import packed_raw
 from transforms.noise import Dng
-from transforms.raw import RgbToRawTransform
-from transforms.rendering import pack, unpack
-from transforms.unprocessing import process, unprocess
+from transforms.rgb_to_raw import RgbToRawTransform
+from transforms.sensor.cameras import XYZ_TO_CAMERA, Camera, draw_camera, rgb_to_camera
+from transforms.sensor.mosaic import Mosaic, Pair
+from transforms.sensor.mosaicking import packed_raw
+from transforms.sensor.rendering import pack, unpack
+from transforms.sensor.unprocessing import process, unprocess
 
 EQUAL_MIX = torch.tensor(rgb_to_camera([1, 1, 1, 1]), dtype=torch.float32)
 CAMERA = Camera(EQUAL_MIX, torch.tensor([2.15, 1, 1.7]) * 1.25)

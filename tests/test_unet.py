@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from options.mistakes import UserError
+from options.errors import UserError
 from restore.networks import build_generator
 from restore.networks.padding import crop, pad_to_multiple
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from transforms.cameras import draw_camera, rgb_to_camera
-from transforms.unprocessing import (
+from transforms.sensor.cameras import draw_camera, rgb_to_camera
+from transforms.sensor.unprocessing import (
     apply_matrix,
     camera_to_raw,
     linear_to_srgb,

@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from options.mistakes import UserError
+from options.errors import UserError
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
 

@@ -9,9 +9,9 @@ from transforms.conditioning import NoiseLevelMap, VarianceStabilization, degrad
 from transforms.downsample import Downsample
 from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomRotate
 from transforms.pipeline import Pipeline, check_order
-from transforms.raw import RgbToRawTransform
-from transforms.rendering import demosaic, pack, render, unpack
+from transforms.rgb_to_raw import RgbToRawTransform
 from transforms.sample import Sample, ToTensor2
+from transforms.sensor.rendering import demosaic, pack, render, unpack
 
 TransformOptions = Annotated[
     Downsample

@@ -5,9 +5,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor
 
-from transforms.anscombe import algebraic_inverse, anscombe, exact_unbiased_inverse, expected_anscombe
 from transforms.base import Transform
 from transforms.sample import Sample
+from transforms.sensor.anscombe import algebraic_inverse, anscombe, exact_unbiased_inverse, expected_anscombe
 
 Facts = dict[str, Tensor]
 
@@ -53,7 +53,7 @@ class VarianceStabilization(Conditioning):
     Black becomes 0 and white 1. The degraded image goes through the transform; the clean one becomes what the
     transform's mean over the noise is, so that the exact unbiased inverse of it is the clean image again. A restored
     image goes back the same way, by itself, wherever it is measured, shown or written.
-    Source: transforms/anscombe.py.
+    Source: transforms/sensor/anscombe.py.
     """
 
     class_name: Literal["VarianceStabilization"] = "VarianceStabilization"

@@ -8,8 +8,8 @@ from pydantic import Field, NonNegativeFloat
 from torch import Generator
 
 from transforms.base import Transform
-from transforms.lazy import LazyImage, mirrored
-from transforms.mosaic import Mosaic
+from transforms.sensor.lazy import LazyImage, mirrored
+from transforms.sensor.mosaic import Mosaic
 
 
 class Downsample(Transform):
@@ -17,7 +17,7 @@ class Downsample(Transform):
 
     It shrinks away the noise and the demosaicing of the camera that took the photograph.
     At the image's edges the blur sees the image mirrored. H x W become H // factor x W // factor pixels.
-    A raw image's colours are blurred apart, from linear values, and it stays a mosaic: see transforms/mosaic.py.
+    A raw image's colours are blurred apart, from linear values, and it stays a mosaic: see transforms/sensor/mosaic.py.
     """
 
     class_name: Literal["Downsample"] = "Downsample"

@@ -13,7 +13,7 @@ from pydantic import PositiveInt
 from torch import Generator
 
 from transforms.base import Crop, Transform
-from transforms.mosaic import Image, Mosaic, Pair, is_raw
+from transforms.sensor.mosaic import Image, Mosaic, Pair, is_raw
 
 
 class RandomCrop(Crop):

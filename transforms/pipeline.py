@@ -6,16 +6,16 @@ from itertools import takewhile
 import numpy as np
 from torch import Generator
 
-from options.mistakes import UserError
+from options.errors import UserError
 from transforms.base import Crop, Transform
 from transforms.conditioning import Conditioning
 from transforms.downsample import Downsample, Downsampled
 from transforms.geometry import RandomFlip, RandomRotate
-from transforms.lazy import LazyImage
-from transforms.mosaic import Image, Mosaic, Pair, is_raw
-from transforms.mosaicking import to_16_bits
-from transforms.raw import RgbToRawTransform
+from transforms.rgb_to_raw import RgbToRawTransform
 from transforms.sample import Sample, ToTensor2
+from transforms.sensor.lazy import LazyImage
+from transforms.sensor.mosaic import Image, Mosaic, Pair, is_raw
+from transforms.sensor.mosaicking import to_16_bits
 
 TURNING = (RandomFlip, RandomRotate)
 ROWS = 256

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from transforms.base import Transform
-from transforms.mosaic import Pair
+from transforms.sensor.mosaic import Pair
 
 
 class Sample(NamedTuple):

@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from collections.abc import Callable
 
-from restore.command_line import run
+from restore.command.arguments import run
 
 
 def read_arguments(words: list[str] | None = None) -> Namespace:

@@ -15,11 +15,11 @@ import torch
 from torch import Generator
 
 import transforms
-from options.option_file import read_option_file
 from restore.benchmark.plain_synthesis import plain_sample
-from restore.data import seeded_generator
-from restore.image_store import open_photographs
-from restore.images import read_image, write_image
+from restore.data.batches import seeded_generator
+from restore.data.store import open_photographs
+from restore.files.images import read_image, write_image
+from restore.training.option_file import read_option_file
 from transforms import Pipeline
 
 WARM_UP = 1

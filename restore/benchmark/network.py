@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from restore.benchmark.plain_scunet import PlainSCUNet
-from restore.device import choose_device, describe_device
+from restore.compute.device import choose_device, describe_device
 from restore.networks import build_generator
 
 N_CHANNELS = 4

@@ -10,8 +10,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from transforms.cameras import Camera, draw_camera
-from transforms.unprocessing import unprocess
+from transforms.sensor.cameras import Camera, draw_camera
+from transforms.sensor.unprocessing import unprocess
 
 FACTOR, SIGMA, SIDE = 2, 1.0, 256
 SHOT, READ = 3e-3, 1e-5

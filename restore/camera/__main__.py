@@ -7,8 +7,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from options.mistakes import UserError
-from restore.command_line import run
+from options.errors import UserError
+from restore.command.arguments import run
 
 if TYPE_CHECKING:
     from restore.camera.raw_file import RawFile
@@ -40,7 +40,7 @@ def report(path: str, raw: RawFile) -> str:
     """What a RawFile holds, as lines. camera_matrix is XYZ to camera, ready for the option of that name."""
     import numpy as np
 
-    from transforms.cameras import RGB_TO_XYZ
+    from transforms.sensor.cameras import RGB_TO_XYZ
 
     height, width = raw.mosaic.shape
     known_colours = not np.array_equal(raw.rgb_to_camera, np.eye(3))

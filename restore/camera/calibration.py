@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from options.mistakes import UserError
+from options.errors import UserError
 from restore.camera.tukey_lambda import tukey_shape
 
 HIGHEST = 0.8  # of white: above it frames begin to clip

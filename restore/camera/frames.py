@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from options.mistakes import UserError
+from options.errors import UserError
 from restore.camera.calibration import Pairs, measure_pair, shape_samples, stack
 from restore.camera.raw_file import RAW_SUFFIXES, RawFile, read_raw
-from restore.images import BadImage, read_image
+from restore.files.images import BadImage, read_image
 
 PICTURE_SUFFIXES = {".png", ".tif", ".tiff"}  # without loss; what JPEG makes of noise is not the camera's
 SATURATED = 0.05  # share of a flat's values that is at the highest one where this is the white level

@@ -7,7 +7,7 @@ import numpy as np
 import rawpy
 
 from restore.camera.raw_tags import read_tags
-from restore.images import BadImage
+from restore.files.images import BadImage
 
 RAW_SUFFIXES = {
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".kdc", ".mef", ".mos"),

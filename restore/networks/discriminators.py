@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from options.base import Options
-from options.mistakes import UserError
+from options.errors import UserError
 
 SLOPE = 0.2  # of every LeakyReLU, as in both sources
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from options.mistakes import UserError
+from options.errors import UserError
 
 WRAPPERS = ("params_ema", "params", "state_dict")
 """Keys under which other suites keep the weights in their files; the first that is there is taken."""

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, mo
 from torch import Generator
 
 from options.base import Options, parse
-from options.mistakes import UserError
+from options.errors import UserError
 from transforms.noise.base import NoiseModel
 from transforms.noise.draws import Planes, per_plane
 from transforms.noise.sensor import SensorNoise

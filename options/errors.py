@@ -1,0 +1,30 @@
+"""What can end a command: a user's mistake, or a failure, each told in plain lines. Imports nothing."""
+
+
+class UserError(ValueError):
+    """A user's mistake. Commands print its lines, without a traceback, and exit with status 2."""
+
+    def __init__(self, *lines: str):
+        super().__init__("\n".join(lines))
+
+
+class Failure(Exception):
+    """Ends a command; its text is one line for the user, without a traceback."""
+
+    exit_status = 1
+
+
+class SaveError(Failure):
+    """A file could not be written; what stood there before is still whole."""
+
+
+class Diverged(Failure):
+    """Training gives no finite numbers any more."""
+
+
+class Interrupted(Failure):
+    """The run was asked to stop."""
+
+    def __init__(self, name: str, number: int):
+        super().__init__(f"interrupted by {name}")
+        self.exit_status = 128 + number  # as the shell has it

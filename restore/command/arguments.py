@@ -1,0 +1,139 @@
+"""The arguments of the commands and their exit status. Imports nothing heavy, so that --help answers at once."""
+
+import sys
+import traceback
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable
+
+from options.errors import Failure, UserError
+
+TRAINING = """Trains a network as an option file says.
+
+  python -m restore.train -opt options/quickstart.json           the sample photographs, minutes on a CPU
+  python -m restore.train -opt options/scunet_raw.json --check   look before you train
+  python -m restore.train --resume model_zoo/<run>               go on where a run stopped
+
+Exit status: 0 done, 2 a mistake in the options or the data, 130 stopped by Ctrl+C (state saved), 1 anything else."""
+
+TESTING = """Restores a folder of pictures with a trained model, and measures it where a clean picture is known.
+
+  python -m restore.test --model model_zoo/<run> --input photos/ --output results/
+
+A raw model makes noisy raw data from the photographs, as its own validation did, and restores that.
+A 3-channel model restores the pictures themselves; with --target it is measured against those of the same names."""
+
+CALIBRATION = """Measures a camera's noise from its own frames, for "noise_model": {"class_name": "profile", ...}.
+
+  python -m restore.calibrate --flats flats/ --darks darks/ -o profile.json
+  python -m restore.calibrate --flats flats/ --darks darks/ --check profile.json
+
+Flats: an evenly lit surface out of focus, two frames at each of 6 exposures or more, from dark to nearly white.
+Darks: 8 frames or more with the lens capped. All at one ISO speed, as raw files or as grey 16-bit PNG or TIFF files;
+two frames that follow one another by name are a pair."""
+
+
+def training_arguments(words: list[str] | None = None) -> Namespace:
+    """The arguments of restore.train; ends the program at --help or a mistake, as argparse does."""
+    parser = _parser("restore.train", TRAINING)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("-opt", "--opt", metavar="FILE", help="option file to train by")
+    source.add_argument("--resume", metavar="RUN", help="run to continue: its folder under model_zoo/")
+    parser.add_argument(
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override keys of the option file, e.g. --set batch_size=4 optimizer.initial_learning_rate=2e-4",
+    )
+    parser.add_argument("--run-name", metavar="NAME", help="name of the run's folder (default: date and time)")
+    _add_device(parser)
+    parser.add_argument(
+        "--check", action="store_true", help="validate, run one batch, draw a contact sheet and estimates; do not train"
+    )
+    parser.add_argument(
+        "--anomaly",
+        action="store_true",
+        help="name the layer where a loss or gradient ceases to be finite (slower then)",
+    )
+    return parser.parse_args(words)
+
+
+def testing_arguments(words: list[str] | None = None) -> Namespace:
+    """The arguments of restore.test; ends the program at --help or a mistake, as argparse does."""
+    parser = _parser("restore.test", TESTING)
+    parser.add_argument(
+        "--model", required=True, metavar="RUN_OR_PTH", help="a run's folder (its best model) or a .pth"
+    )
+    parser.add_argument("--input", required=True, metavar="FOLDER", help="pictures: 8 or 16 bit PNG, TIFF, JPEG, WebP")
+    parser.add_argument("--target", metavar="FOLDER", help="clean pictures of the same names to measure against")
+    parser.add_argument(
+        "--iso",
+        type=int,
+        metavar="N",
+        help="ISO speed of a raw model's noise, if its noise model goes by that (default: as in its validation)",
+    )
+    parser.add_argument("--output", default="results", metavar="FOLDER", help="where to write (default: %(default)s)")
+    parser.add_argument("--tile", type=int, default=512, metavar="N", help="side of a tile (default: %(default)s)")
+    parser.add_argument(
+        "--overlap", type=int, default=32, metavar="N", help="what two tiles share (default: %(default)s)"
+    )
+    _add_device(parser)
+    return parser.parse_args(words)
+
+
+def calibration_arguments(words: list[str] | None = None) -> Namespace:
+    """The arguments of restore.calibrate; ends the program at --help or a mistake, as argparse does."""
+    parser = _parser("restore.calibrate", CALIBRATION)
+    parser.add_argument("--flats", required=True, metavar="FOLDER", help="pairs of evenly lit frames")
+    parser.add_argument("--darks", required=True, metavar="FOLDER", help="pairs of frames without light")
+    purpose = parser.add_mutually_exclusive_group(required=True)
+    purpose.add_argument("-o", "--output", metavar="JSON", help="profile to write; its plot goes beside it, as .png")
+    purpose.add_argument(
+        "--check", metavar="JSON", help="profile to compare with the frames, by frames that are synthesised from it"
+    )
+    parser.add_argument(
+        "--white",
+        type=float,
+        metavar="DN",
+        help="white level (default: the raw file's; of 16-bit PNG and TIFF files where flats saturate)",
+    )
+    return parser.parse_args(words)
+
+
+def run(command: Callable[[Namespace], None], arguments: Namespace) -> int:
+    """Runs a command; returns its exit status, having printed one clear line for whatever went wrong."""
+    try:
+        command(arguments)
+        return 0
+    except UserError as error:
+        _complain(*str(error).splitlines())
+        return 2
+    except Failure as failure:
+        _complain(str(failure))
+        return failure.exit_status
+    except KeyboardInterrupt:
+        _complain("stopped at once; what was saved before is whole")
+        return 130
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            _complain(
+                "the device's memory is full; lower batch_size or the crop (RandomCrop h, w) with --set, "
+                "or --tile when restoring"
+            )
+        else:
+            traceback.print_exc()
+        return 1
+
+
+def _parser(name: str, description: str) -> ArgumentParser:
+    return ArgumentParser(f"python -m {name}", description=description, formatter_class=RawDescriptionHelpFormatter)
+
+
+def _add_device(parser: ArgumentParser) -> None:
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps (default: the best there is)")
+
+
+def _complain(*lines: str) -> None:
+    for line in lines:
+        print(f"error: {line}", file=sys.stderr)

@@ -1,0 +1,151 @@
+"""Photographs -> batches of samples. What a sample is depends on the seed, the epoch and its photograph alone."""
+
+import hashlib
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import cv2
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from options.errors import UserError
+from restore.data.store import Photograph
+from transforms import Pipeline
+
+MOST_WORKERS = 8  # more of them feed no accelerator any faster, since they only cut and degrade decoded pictures
+
+
+GRACE = 5  # seconds from SIGTERM to a worker's end
+
+
+class Batch(NamedTuple):
+    """Samples side by side."""
+
+    degraded: Tensor
+    """(B, C, h, w) float32: packed raw or sRGB."""
+    clean: Tensor
+    """(B, C, h, w) float32."""
+    facts: dict[str, Tensor]
+    """What rendering needs, each fact with a leading B."""
+    files: tuple[str, ...]
+    """The photographs that the samples were made from."""
+
+    def to(self, device: torch.device) -> "Batch":
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        facts = {name: move(fact) for name, fact in self.facts.items()}
+        return Batch(move(self.degraded), move(self.clean), facts, self.files)
+
+
+class Samples(Dataset):
+    """Samples by (epoch, index): the same pair gives the same sample in any process, in any order."""
+
+    def __init__(self, photographs: list[Photograph], pipeline: Pipeline, seed: int, purpose: str):
+        self.photographs = photographs
+        self.pipeline = pipeline
+        self.seed = seed
+        self.purpose = purpose
+
+    def __len__(self) -> int:
+        return len(self.photographs)
+
+    def fingerprint(self) -> str:
+        """Tells whether these are the photographs that they were: their files and sizes, in order."""
+        facts = [(str(one.source), [stored.array.name for stored in one.stored]) for one in self.photographs]
+        return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+
+    def __getitem__(self, position: tuple[int, int]) -> Batch:
+        epoch, index = position
+        photograph = self.photographs[index]
+        sample = self.pipeline(photograph.image(), seeded_generator(self.seed, self.purpose, epoch, index))
+        return Batch(sample.degraded, sample.clean, sample.facts, str(photograph.source))
+
+
+class Batches:
+    """The training batches, counted through all epochs: the n-th batch is the same whenever the run gets to it.
+
+    Raises UserError if there are fewer photographs than one batch holds.
+    """
+
+    def __init__(self, samples: Samples, batch_size: int, workers: int | None, device: torch.device):
+        if len(samples) < batch_size:
+            raise UserError(
+                f"batch_size: {batch_size} given, but training_path holds only {len(samples)} usable photographs; "
+                f"lower batch_size or add photographs"
+            )
+        self.samples = samples
+        self.batch_size = batch_size
+        self.workers = workers
+        self.device = device
+        self.per_epoch = len(samples) // batch_size
+        """Iterations to one pass over the photographs; what is left over from full batches waits for another epoch."""
+
+    def after(self, iteration: int, until: int) -> Iterator[Batch]:
+        """The batches of the iterations from iteration + 1 to until, on the device."""
+        positions = (self._positions(number) for number in range(iteration, until))
+        return _on_device(_loader(self.samples, positions, self.workers, self.device), self.device)
+
+    def _positions(self, number: int) -> list[tuple[int, int]]:
+        """The (epoch, index) of the samples of the batch of this number, counted from 0."""
+        epoch, place = divmod(number, self.per_epoch)
+        order = torch.randperm(len(self.samples), generator=seeded_generator(self.samples.seed, "order", epoch))
+        return [(epoch, int(index)) for index in order[place * self.batch_size :][: self.batch_size]]
+
+
+class ValidationBatches:
+    """Every photograph once, always the same, one to a batch since photographs may differ in size."""
+
+    def __init__(self, samples: Samples, workers: int | None, device: torch.device):
+        self.samples = samples
+        self.workers = workers
+        self.device = device
+
+    def __iter__(self) -> Iterator[Batch]:
+        positions = [[(0, index)] for index in range(len(self.samples))]
+        return _on_device(_loader(self.samples, positions, self.workers, self.device), self.device)
+
+
+def seeded_generator(*key: int | str) -> torch.Generator:
+    """A generator whose stream depends on the key alone, such as (seed, purpose, epoch, index)."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
+
+
+def default_workers(device: torch.device) -> int:
+    """All cores but the training process's own, to a limit; one where the network computes on the cores itself."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores - 1, 1) if device.type == "cpu" else min(max(cores - 1, 1), MOST_WORKERS)
+
+
+def _loader(samples: Samples, positions: Iterable, workers: int | None, device: torch.device) -> DataLoader:
+    return DataLoader(
+        samples,
+        batch_sampler=positions,
+        num_workers=min(default_workers(device) if workers is None else workers, len(samples)),
+        worker_init_fn=_begin_worker,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator(),  # else each start of a loader draws from the generator that the step draws from
+    )
+
+
+def _on_device(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
+    try:
+        for batch in loader:
+            yield batch.to(device)
+    except Exception as error:
+        # A worker's error comes with frames that hold one another, and so the workers, past the end of the program.
+        raise error.with_traceback(None) from None
+
+
+def _begin_worker(_: int) -> None:
+    cv2.setNumThreads(0)  # one thread to a worker: the workers are the parallel ones
+    # Ctrl+C and kill may reach all processes, and the training process ends its workers when its state is saved. Where
+    # it ends without having done so, as at an error, Python terminates them: they go, but leave time for that.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE))
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, lambda number, frame: os._exit(0))

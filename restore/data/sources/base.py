@@ -1,0 +1,62 @@
+"""What every data set is: an option section that finds its files and reads each of them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, ClassVar, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from options.base import Options
+from options.errors import UserError
+from transforms.sensor.mosaic import Mosaic
+
+PathText = Annotated[str, Field(min_length=1)]
+
+
+class Recording(NamedTuple):
+    """A file, and what makes it as bright as the other one of its pair."""
+
+    file: Path
+    gain: float = 1
+    """What a raw image is multiplied with."""
+
+
+class Found(NamedTuple):
+    """What a data set holds; no file has been opened yet."""
+
+    photographs: list[tuple[Recording, ...]]
+    """Of each photograph its recording; of each pair the degraded one and the clean one."""
+    left_out: list[str]
+    """A line for each file that lacks its partner."""
+
+
+class DataSet(Options):
+    """Where photographs come from: an entry of training_path or testing_path."""
+
+    raw: ClassVar[bool] = False
+    """Whether all of them are raw images."""
+    paired: ClassVar[bool] = False
+    """Whether they are pairs."""
+
+    def __str__(self) -> str:
+        return self.model_dump_json(exclude_none=True)
+
+    def find(self) -> Found:
+        """The photographs, by the names of files and folders alone, in the order of their names.
+
+        Raises UserError if a folder is missing, or nothing in it is named as this data set's files are.
+        """
+        raise NotImplementedError
+
+    def read(self, recording: Recording) -> np.ndarray | Mosaic:
+        """sRGB (H, W, 3), uint8 or uint16, or a raw image. Raises BadImage for a file that cannot be used."""
+        raise NotImplementedError
+
+
+def found(photographs: Iterable[tuple[Recording, ...]], left_out: list[str], wanted: str) -> Found:
+    """What was found. UserError if that is nothing at all: wanted says where there was nothing, and what there is."""
+    photographs = list(photographs)
+    if not photographs and not left_out:
+        raise UserError(wanted)
+    return Found(photographs, left_out)

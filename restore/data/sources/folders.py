@@ -1,0 +1,84 @@
+"""Folders of one's own: photographs to degrade, and pairs that are degraded already."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from restore.data.sources.base import DataSet, Found, PathText, Recording, found
+from restore.data.sources.reading import PICTURES, RAW_FILES, read_picture_or_raw
+from restore.files.images import files_below
+from transforms.sensor.mosaic import Mosaic
+
+SUFFIXES = PICTURES | RAW_FILES
+
+
+class Folder(DataSet):
+    """Clean photographs, and raw files whose mosaic is the clean image, in a folder and its subfolders.
+
+    In an option file it is the folder's path alone.
+    """
+
+    path: PathText
+
+    def find(self) -> Found:
+        return found(((Recording(file),) for file in _images(self.path)), [], _no_picture(self.path))
+
+    def read(self, recording: Recording) -> np.ndarray | Mosaic:
+        return read_picture_or_raw(recording)
+
+
+class PairedFolders(DataSet):
+    """Degraded images in one folder, the clean ones of the same scenes in another, with their subfolders.
+
+    Partners have the same name, suffix aside, and the same subfolder; both are sRGB pictures, or both raw files.
+    """
+
+    paired: ClassVar[bool] = True
+
+    class_name: Literal["PairedFolders"] = "PairedFolders"
+    """May be left out."""
+    degraded: PathText
+    """The folder of the images to restore."""
+    clean: PathText
+    """The folder of the images as they should be."""
+
+    def find(self) -> Found:
+        left_out: list[str] = []
+        degraded, clean = (_by_name(folder, left_out) for folder in (self.degraded, self.clean))
+        left_out += [_alone(file, self.clean, name) for name, file in degraded.items() if name not in clean]
+        left_out += [_alone(file, self.degraded, name) for name, file in clean.items() if name not in degraded]
+        pairs = ((Recording(degraded[name]), Recording(clean[name])) for name in degraded if name in clean)
+        return found(pairs, left_out, _no_picture(self.degraded))
+
+    def read(self, recording: Recording) -> np.ndarray | Mosaic:
+        return read_picture_or_raw(recording)
+
+
+Name = tuple[bool, Path]
+"""Whether it is a raw file, and its path inside the folder without the suffix."""
+
+
+def _images(folder: str) -> list[Path]:
+    return [file for file in files_below(folder) if file.suffix.lower() in SUFFIXES]
+
+
+def _by_name(folder: str, left_out: list[str]) -> dict[Name, Path]:
+    """The images of a folder by their names. Of two that differ in the suffix alone the second is left out."""
+    files: dict[Name, Path] = {}
+    for file in _images(folder):
+        name = file.suffix.lower() in RAW_FILES, file.relative_to(folder).with_suffix("")
+        if name in files:
+            left_out.append(f"{file}: named as {files[name].name} is, which was taken; keep one of them")
+        files.setdefault(name, file)
+    return files
+
+
+def _alone(file: Path, other: str, name: Name) -> str:
+    kind = "raw file" if name[0] else "picture"
+    return f"{file}: has no partner, a {kind} {Path(other) / name[1]}.*; add that or remove this"
+
+
+def _no_picture(folder: str) -> str:
+    suffixes = ", ".join([*sorted(PICTURES), "raw files"])
+    return f"{folder}: holds no picture; put some there ({suffixes}), or name another"

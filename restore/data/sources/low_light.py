@@ -1,0 +1,96 @@
+"""SID and ELD: pairs of a short exposure in the dark, made as bright as the long one, and that long one."""
+
+import re
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from restore.data.sources.base import DataSet, Found, PathText, Recording, found
+from restore.data.sources.reading import RAW_FILES, read_mosaic
+from restore.files.images import files_below
+from transforms.sensor.mosaic import Mosaic
+
+SID_FILE = re.compile(r"(?P<scene>(?P<part>\d)\d{4})_\d{2}_(?P<seconds>[\d.]+)s\.\w+")
+SID_PARTS = {"train": "0", "test": "1", "validation": "2"}
+"""The first digit of the scene's number."""
+LARGEST_GAIN = 300
+ELD_FILE = re.compile(r"IMG_(\d{4})\.\w+", re.IGNORECASE)
+ELD_CLEAN = (1, 6, 11, 16)
+ELD_GAINS = {4: 100, 9: 100, 14: 100, 5: 200, 10: 200, 15: 200}
+"""Exposure times ISO of the clean image by that of the noisy one, by the noisy one's number; others are not used."""
+
+
+class SID(DataSet):
+    """Raw pairs of See in the Dark: short/00001_00_0.1s.ARW and long/00001_00_10s.ARW.
+
+    The short exposure is multiplied by the ratio of the two times, 300 at most. Of the Fuji part nothing can be used:
+    it has no Bayer mosaic.
+    Source: Chen et al., Learning to See in the Dark, CVPR 2018.
+    """
+
+    raw: ClassVar[bool] = True
+    paired: ClassVar[bool] = True
+
+    class_name: Literal["SID"] = "SID"
+    path: PathText
+    """The folder with short and long inside it: Sony."""
+    part: Literal["train", "validation", "test"]
+    """Which of the authors' three parts."""
+
+    def find(self) -> Found:
+        long = {name["scene"]: (file, name) for file, name in self._files("long")}
+        pairs, left_out = [], []
+        for file, name in self._files("short"):
+            if name["scene"] in long:
+                clean, clean_name = long[name["scene"]]
+                gain = min(float(clean_name["seconds"]) / float(name["seconds"]), LARGEST_GAIN)
+                pairs.append((Recording(file, gain), Recording(clean)))
+            else:
+                left_out.append(f"{file}: long has no {name['scene']}_*; copy that too or remove this")
+        example = f"{SID_PARTS[self.part]}0001_00_0.1s.ARW"
+        wanted = f"{self.path}: holds no pair of the {self.part} part; looked for short/{example} and the like"
+        return found(pairs, left_out, wanted)
+
+    def read(self, recording: Recording) -> Mosaic:
+        return read_mosaic(recording)
+
+    def _files(self, folder: str) -> list[tuple[Path, re.Match]]:
+        named = [(file, SID_FILE.fullmatch(file.name)) for file in _raw_files(Path(self.path) / folder)]
+        return [(file, name) for file, name in named if name and name["part"] == SID_PARTS[self.part]]
+
+
+class ELD(DataSet):
+    """Raw pairs of the Extreme Low-light Denoising data set: SonyA7S2/scene-1/IMG_0004.ARW and its like.
+
+    Of the 16 images of a scene 1, 6, 11 and 16 are clean; 4, 9 and 14 had a 100th of their light, 5, 10 and 15 a 200th,
+    and are multiplied by as much. The clean partner is the one of the nearest number.
+    Source: Wei et al., A Physics-based Noise Formation Model for Extreme Low-light Raw Denoising, CVPR 2020.
+    """
+
+    raw: ClassVar[bool] = True
+    paired: ClassVar[bool] = True
+
+    class_name: Literal["ELD"] = "ELD"
+    path: PathText
+    """The folder with the cameras' folders inside it, or a camera's folder."""
+
+    def find(self) -> Found:
+        named = [(file, ELD_FILE.fullmatch(file.name)) for file in _raw_files(self.path)]
+        files = {(file.parent, int(name[1])): file for file, name in named if name}
+        pairs, left_out = [], []
+        for (scene, number), file in files.items():
+            if number not in ELD_GAINS:
+                continue
+            nearest = min(ELD_CLEAN, key=lambda clean, number=number: abs(clean - number))
+            if (scene, nearest) in files:
+                pairs.append((Recording(file, ELD_GAINS[number]), Recording(files[scene, nearest])))
+            else:
+                left_out.append(f"{file}: has no clean IMG_{nearest:04} beside it; copy that too or remove this")
+        wanted = f"{self.path}: holds no ELD pair; looked for SonyA7S2/scene-1/IMG_0004.ARW and the like"
+        return found(pairs, left_out, wanted)
+
+    def read(self, recording: Recording) -> Mosaic:
+        return read_mosaic(recording)
+
+
+def _raw_files(folder: str | Path) -> list[Path]:
+    return [file for file in files_below(folder) if file.suffix.lower() in RAW_FILES]

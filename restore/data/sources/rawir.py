@@ -1,0 +1,46 @@
+"""RAWIR, the raw images of the NTIRE challenges on raw restoration."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+
+from restore.data.sources.base import DataSet, Found, PathText, Recording, found
+from restore.data.sources.reading import neutral_mosaic
+from restore.files.images import BadImage, files_below
+from transforms import unpack
+from transforms.sensor.mosaic import CELL, Mosaic
+
+WHITE = 4095
+"""[DN] above a black level of 0."""
+
+
+class RAWIR(DataSet):
+    """Clean raw images, 12_3.npy and the like: packed raw (h, w, 4), uint16, of 12 bits.
+
+    The cameras' colours are unknown: pictures of them are rendered with white balance 2.15, 1, 1.7.
+    Source: Conde et al., NTIRE Challenge on RAW Image Super-Resolution, CVPR Workshops 2024.
+    """
+
+    raw: ClassVar[bool] = True
+
+    class_name: Literal["RAWIR"] = "RAWIR"
+    path: PathText
+    """The folder of the .npy files, searched with its subfolders."""
+
+    def find(self) -> Found:
+        files = [file for file in files_below(self.path) if file.suffix.lower() == ".npy"]
+        wanted = f"{self.path}: holds no RAWIR image; looked for 12_3.npy and the like"
+        return found(((Recording(file),) for file in files), [], wanted)
+
+    def read(self, recording: Recording) -> Mosaic:
+        try:
+            packed = np.load(recording.file)
+        except (OSError, ValueError, EOFError):
+            raise BadImage(recording.file, "is no .npy file of numbers, or damaged", "download it again") from None
+        if packed.dtype != np.uint16 or packed.ndim != 3 or packed.shape[2] != len(CELL):
+            raise BadImage(
+                recording.file, f"holds {packed.dtype} {packed.shape}, and uint16 (h, w, 4) is wanted", "remove it"
+            )
+        planes = torch.from_numpy(packed.transpose(2, 0, 1) / np.float32(WHITE))
+        return neutral_mosaic(unpack(planes).numpy(), "RGGB")

@@ -1,0 +1,90 @@
+"""How near an estimate comes to the clean image: PSNR and SSIM, image by image, in raw and as the eye sees it."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from statistics import fmean
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from options.errors import UserError
+
+Render = Callable[[Tensor, dict[str, Tensor]], Tensor]
+
+HIGHEST_PSNR = 100.0
+"""PSNR [dB] of identical images, and the most that any pair gets: finite, so that means and JSON can hold it. It stands
+for an rms error of 1e-5, below the step of 16-bit numbers."""
+
+SSIM_WINDOW = 11
+"""Side [pixels] of the Gaussian window with a standard deviation of 1.5 pixels."""
+
+
+def psnr(estimate: Tensor, clean: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio for a peak of 1 [dB]: -10 log10(mean squared error), at most HIGHEST_PSNR.
+
+    estimate  (..., C, H, W), any float type and device; clipped to 0..1 first
+    clean     the same shape, taken as it is
+    Returns one value for each image, (...) float64 on the CPU: its tolist() is a number, or a list for a batch.
+    """
+    error = estimate.float().clamp(0, 1) - clean.float()
+    mean_squared_error = error.square().mean(dim=(-3, -2, -1)).cpu().double()
+    return -10 * torch.log10(mean_squared_error.clamp(min=10 ** (-HIGHEST_PSNR / 10)))
+
+
+def ssim(estimate: Tensor, clean: Tensor) -> Tensor:
+    """Structural similarity: the mean over pixels and channels, 1 for identical images. Shapes are those of psnr.
+
+    Raises UserError for images smaller than its window of 11 x 11 pixels.
+    Source: Wang et al., Image quality assessment: from error visibility to structural similarity, 2004.
+    """
+    from skimage.metrics import structural_similarity
+
+    height, width = clean.shape[-2:]
+    if min(height, width) < SSIM_WINDOW:
+        raise UserError(
+            f"an image of {width} x {height} pixels is too small for SSIM; "
+            f"measure images of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels"
+        )
+    values = [
+        structural_similarity(
+            one, other, channel_axis=0, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        )
+        for one, other in zip(_images(estimate.clamp(0, 1)), _images(clean), strict=True)
+    ]
+    return torch.tensor(values, dtype=torch.float64).reshape(clean.shape[:-3])
+
+
+def measure(estimate: Tensor, clean: Tensor, facts: dict[str, Tensor], render: Render) -> dict[str, Tensor]:
+    """PSNR and SSIM of an image or a batch: {"psnr_srgb", "ssim_srgb"}, for raw also {"psnr_raw", "ssim_raw"}.
+
+    estimate, clean  (..., C, H, W), packed raw or sRGB
+    facts            what rendering needs, with the same leading shape; empty for sRGB, which is measured as it is
+    render           (image, facts) -> sRGB for the eye: transforms.render
+    """
+    measured = {}
+    if facts:
+        measured = {"psnr_raw": psnr(estimate, clean), "ssim_raw": ssim(estimate, clean)}
+        estimate, clean = render(estimate, facts), render(clean, facts)
+    return {**measured, "psnr_srgb": psnr(estimate, clean), "ssim_srgb": ssim(estimate, clean)}
+
+
+class MeanMetrics:
+    """Means over images, each counting once, whatever batches they come in."""
+
+    def __init__(self):
+        self.values: dict[str, list[float]] = defaultdict(list)
+        """One number for each image, by the metric's name, in the order in which they were added."""
+
+    def add(self, measured: dict[str, Tensor]) -> None:
+        """measured  what measure() gives for one image or one batch."""
+        for name, values in measured.items():
+            self.values[name] += values.flatten().tolist()
+
+    def mean(self) -> dict[str, float]:
+        """The mean by name; empty before the first image."""
+        return {name: fmean(values) for name, values in self.values.items()}
+
+
+def _images(batch: Tensor) -> np.ndarray:
+    return batch.float().reshape(-1, *batch.shape[-3:]).cpu().numpy()

@@ -1,0 +1,50 @@
+"""What a generator does on photographs that it was not trained on."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from losses import WeightedLoss
+from restore.data.batches import Batch
+from restore.evaluation.metrics import MeanMetrics, measure
+from restore.evaluation.strips import stack, strip
+from transforms import degraded_to_raw, render, restored_to_raw
+
+PICTURES = 4  # photographs in the strip
+LARGEST = 384  # pixels of a picture's side in the strip
+
+
+class ValidationReport(NamedTuple):
+    """Means over the validation photographs."""
+
+    loss: float
+    """Weighted sum of the terms that compare with the clean image: what the scheduler and best.pth go by."""
+    restored: dict[str, float]
+    """Metrics of the restored images, by name."""
+    degraded: dict[str, float]
+    """The same of the images as they went in."""
+    pictures: Tensor
+    """(3, H, W) sRGB 0..1: degraded | restored | clean of the first photographs."""
+
+
+def validate(generator: nn.Module, loss: WeightedLoss, batches: Iterable[Batch]) -> ValidationReport:
+    """Restores every validation photograph, in float32, and measures it. The generator is left in training mode."""
+    values = []
+    restored_metrics, degraded_metrics = MeanMetrics(), MeanMetrics()
+    strips: list[Tensor] = []
+    generator.eval()
+    with torch.inference_mode():
+        for batch in batches:
+            degraded, clean, facts, _ = batch
+            restored = generator(degraded)
+            values.append(float(loss.comparison(restored, clean, facts)))
+            degraded = degraded_to_raw(degraded, facts)
+            restored, clean = restored_to_raw(restored, facts), restored_to_raw(clean, facts)
+            restored_metrics.add(measure(restored, clean, facts, render))
+            degraded_metrics.add(measure(degraded, clean, facts, render))
+            if len(strips) < PICTURES:
+                strips.append(strip([render(image, facts)[0] for image in (degraded, restored, clean)], LARGEST))
+    generator.train()
+    return ValidationReport(sum(values) / len(values), restored_metrics.mean(), degraded_metrics.mean(), stack(strips))

@@ -1,0 +1,122 @@
+"""A trained model and how to use it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from options.errors import UserError
+from restore.compute.device import choose_device
+from restore.files.images import to_tensor, to_uint
+from restore.networks import build_generator
+from restore.networks.tiles import restore_tiled
+from restore.networks.weights import load_weights, read_state_dict
+from restore.runs.information import Information
+from transforms import pack, restored_to_raw, unpack
+from transforms.conditioning import PLANES, Conditioning
+from transforms.sensor.bayer import PATTERNS, Pattern, unify_padded
+
+Noise = tuple[float | Sequence[float] | Tensor, float | Sequence[float] | Tensor]
+"""shot and read of a DNG's NoiseProfile: one number for all four planes, or one for each."""
+LINEAR = "give (values - black level) / (white level - black level), as floating-point numbers"
+
+
+class Restorer:
+    """Restores images with a trained generator, as its information file says.
+
+    run_or_pth  a run's folder (its best model) or a .pth with its information file beside it
+    device      "cpu", "cuda", "cuda:1", "mps"; None: the best there is
+    Raises UserError if a file is missing or does not fit.
+    """
+
+    def __init__(self, run_or_pth: str | Path, device: str | None = None):
+        path = Path(run_or_pth)
+        if not path.exists():
+            raise UserError(f"--model: {path} is not there; give a run's folder under model_zoo/ or a .pth file")
+        self.path = path / "best.pth" if path.is_dir() else path
+        if not self.path.exists():
+            raise UserError(
+                f"--model: {path} has no best.pth; give a run's folder that has come to a savepoint, or a .pth"
+            )
+        self.information = Information(self.path.with_suffix(".json"))
+        self.n_channels = self.information.generator.n_channels
+        self.device = choose_device(device)
+        network = build_generator(self.information.generator)
+        self.weights_report = load_weights(network, read_state_dict(self.path), str(self.path), complete=True)
+        self.conditioning = [step for step in self.information.transforms_test if isinstance(step, Conditioning)]
+        layout = torch.channels_last if network.channels_last else torch.contiguous_format
+        self.network = network.to(self.device, memory_format=layout).eval()
+
+    def __call__(
+        self, image: Tensor | np.ndarray, noise: Noise | None = None, tile: int = 512, overlap: int = 32
+    ) -> Tensor | np.ndarray:
+        """The restored image: a float32 tensor or array where one was given, a picture where one was given.
+
+        image    a tensor or float array (C, H, W): for a raw model packed raw (4 planes R, G1, G2, B; linear, 0 black,
+                 1 white), for a 3-channel model sRGB 0..1; or, for a 3-channel model, a picture (H, W, 3), uint8 or
+                 uint16, sRGB
+        noise    (shot, read): the variance of the raw image's noise is shot * x + read. A model that was trained with
+                 VarianceStabilization or NoiseLevelMap has to know it; others take no notice
+        tile     an image larger than this goes through the network in tiles [pixels]
+        overlap  what two tiles share at least [pixels]
+        Raises UserError if the channels do not fit the model, or the noise is not given where it must be.
+        """
+        if self.n_channels == 4 and not _is_float(image):
+            raise UserError(f"an image of {image.dtype} given; {self.path} restores linear raw: {LINEAR}")
+        if isinstance(image, np.ndarray) and image.dtype in (np.uint8, np.uint16):
+            return to_uint(self(to_tensor(image), noise, tile, overlap), image.dtype)
+        if isinstance(image, np.ndarray):
+            return self(torch.from_numpy(image), noise, tile, overlap).numpy()
+        if image.ndim != 3 or image.shape[0] != self.n_channels:
+            raise UserError(
+                f"an image of the shape {tuple(image.shape)} does not fit {self.path}, "
+                f"which restores ({self.n_channels}, H, W)"
+            )
+        shown, facts = image.float(), self._noise_facts(noise, image.device)
+        for step in self.conditioning:
+            facts = step.facts(facts)
+            shown = step.shown(shown, facts)
+        return restored_to_raw(restore_tiled(self.network, shown, tile, overlap), facts)
+
+    def restore_mosaic(
+        self, mosaic: np.ndarray, pattern: Pattern, noise: Noise | None = None, tile: int = 512, overlap: int = 32
+    ) -> np.ndarray:
+        """A whole raw frame restored: every pixel of it, whatever its size and Bayer phase.
+
+        mosaic   (H, W) linear, 0 black, 1 white, H and W 2 or more
+        pattern  the colours of its first two rows: "RGGB", "GRBG", "GBRG" or "BGGR"
+        The rest is as in a call; four numbers of noise are for R, G1, G2, B. Returns (H, W) float32 of this pattern.
+        """
+        if mosaic.ndim != 2 or min(mosaic.shape) < 2 or pattern not in PATTERNS:
+            raise UserError(
+                f"a mosaic of the shape {mosaic.shape} and the pattern {pattern} given; give (H, W), 2 x 2 or larger, "
+                f"and one of {', '.join(PATTERNS)}"
+            )
+        if not _is_float(mosaic):
+            raise UserError(f"a mosaic of {mosaic.dtype} given; {self.path} restores linear raw: {LINEAR}")
+        padded, window = unify_padded(np.asarray(mosaic, np.float32), pattern)
+        return unpack(self(pack(torch.from_numpy(padded)), noise, tile, overlap)).numpy()[window]
+
+    def _noise_facts(self, noise: Noise | None, device: torch.device) -> dict[str, Tensor]:
+        if not self.conditioning:
+            return {}
+        if noise is None:
+            raise UserError(
+                f"noise: not given, and {self.path} was trained with {self.conditioning[0].class_name}, which has to "
+                f"know it; give (shot, read) as in the DNG's NoiseProfile"
+            )
+        try:
+            numbers = (torch.as_tensor(number, dtype=torch.float32, device=device) for number in noise)
+            shot, read = (number.expand(PLANES) for number in numbers)
+            usable = bool(((shot >= 0) & (read >= 0) & shot.isfinite() & read.isfinite()).all())
+        except (TypeError, ValueError, RuntimeError):
+            usable = False
+        if not usable:
+            raise UserError(f"noise: {noise} given; give (shot, read), each a number or four, not below 0")
+        return {"shot": shot, "read": read}
+
+
+def _is_float(image: Tensor | np.ndarray) -> bool:
+    return image.is_floating_point() if isinstance(image, Tensor) else image.dtype.kind == "f"

@@ -1,0 +1,95 @@
+"""Images too large for the device's memory, restored tile by tile."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from options.errors import UserError
+
+
+@torch.inference_mode()
+def restore_tiled(network: nn.Module, image: Tensor, tile: int, overlap: int) -> Tensor:
+    """The network's output for the whole image, from overlapping tiles with blended borders.
+
+    network  (1, C, h, w) -> (1, C', h, w), in the mode and on the device that it is in. With an attribute
+             `size_multiple`, tiles begin at its multiples, so that the network's strides and windows fall on the same
+             pixels as in the whole image
+    image    (C, H, W) or (1, C, H, W) float32. It may lie on the CPU while the network does not: a tile at a time is
+             moved, and the result is put together where the image lies
+    tile     longest side of a tile [pixels]; an image that is no larger, either way, passes whole
+    overlap  pixels that neighbours share at least, rounded up to the network's multiple: the context that a tile has
+             beyond its part of the result, and the way over which it passes into its neighbour
+    Returns the dimensions of `image`, float32, on its device.
+    Raises UserError for a negative overlap, and for a tile that leaves no room beside it.
+    """
+    multiple = getattr(network, "size_multiple", 1)
+    _check(tile, overlap, multiple)
+    if image.ndim == 3:
+        return restore_tiled(network, image[None], tile, overlap)[0]
+    height, width = image.shape[-2:]
+    rows, columns = _spans(height, tile, overlap, multiple), _spans(width, tile, overlap, multiple)
+    device = next(network.parameters(), image).device
+    column_weights = [weight.to(device) for weight in _weights(columns)]
+    result = None
+    for (top, bottom), row_weight in zip(rows, _weights(rows), strict=True):
+        for (left, right), column_weight in zip(columns, column_weights, strict=True):
+            restored = network(image[..., top:bottom, left:right].to(device)).float()
+            restored = restored * column_weight * row_weight[:, None].to(device)
+            if result is None:
+                result = image.new_zeros(1, restored.shape[1], height, width, dtype=torch.float32)
+            result[..., top:bottom, left:right] += restored.to(result.device)
+    return result
+
+
+def _check(tile: int, overlap: int, multiple: int) -> None:
+    if overlap < 0:
+        raise UserError(f"overlap: {overlap} given; 0 or more pixels are wanted")
+    least = (_cells(overlap, multiple) + 1) * multiple
+    if tile < least:
+        raise UserError(
+            f"tile: {tile} given with an overlap of {overlap}; give a tile of at least {least} pixels "
+            f"(both count in multiples of {multiple} for this network), or a smaller overlap"
+        )
+
+
+def _spans(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[int, int]]:
+    """Begin and end of the fewest tiles along a side, as equal as the multiple allows: small tiles waste their overlap.
+
+    Counted in cells of `multiple` pixels, of which neighbours share `shared`, and each tile adds its step.
+    """
+    if length <= tile:
+        return [(0, length)]
+    shared = _cells(overlap, multiple)
+    way = _cells(length, multiple) - shared
+    count = _cells(way, tile // multiple - shared)
+    starts = [i * way // count * multiple for i in range(count + 1)]
+    return [(start, min(following + shared * multiple, length)) for start, following in pairwise(starts)]
+
+
+def _weights(spans: list[tuple[int, int]]) -> list[Tensor]:
+    """The weight of each pixel of each span; at every pixel of the side the weights of all spans add up to 1.
+
+    Between two neighbours a ramp goes from 0 to 1 over the middle half of what they share: beyond it, where a tile
+    lacks context most, its pixels do not count. The ramp is no wider than the shortest step between tiles, so that no
+    more than two tiles mix.
+    """
+    neighbours = list(pairwise(spans))
+    centres = [(first[1] + second[0]) / 2 for first, second in neighbours]
+    halves = [(first[1] - second[0]) / 2 for first, second in neighbours]
+    steps = [second[0] - first[0] for first, second in neighbours]
+    width = max(1, min(halves + steps, default=1))  # of 1 pixel it is a hard edge between pixels
+    places = [torch.arange(start, stop, dtype=torch.float64) + 0.5 for start, stop in spans]
+    weights = [torch.ones_like(place) for place in places]
+    for number, centre in enumerate(centres):
+        weights[number] -= _ramp(places[number], centre, width)
+        weights[number + 1] -= 1 - _ramp(places[number + 1], centre, width)
+    return [weight.float() for weight in weights]
+
+
+def _ramp(place: Tensor, centre: float, width: float) -> Tensor:
+    return ((place - centre) / width + 0.5).clamp(0, 1)
+
+
+def _cells(length: int, size: int) -> int:
+    return -(-length // size)

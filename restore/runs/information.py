@@ -1,0 +1,100 @@
+"""The information file beside every model: how it was made, how good it was, and how it must be used."""
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from options.base import Options, parse
+from options.errors import UserError
+from restore.evaluation.validation import ValidationReport
+from restore.networks import GeneratorOptions
+from restore.training.option_file import TrainingOptions
+from transforms import TransformOptions
+from transforms.base import Crop
+
+SOFTWARE = ("torch", "torchvision", "numpy", "scikit-image")
+FAMILIES = {"pixel": "Pixel", "gan": "GAN", "feature": "Feature"}
+
+
+def describe(options: TrainingOptions, report: ValidationReport, **progress: float | None) -> dict[str, Any]:
+    """The information file of a savepoint; design.md's contract names its keys.
+
+    progress  epoch, iteration, total_iterations, duration [minutes], last_learning_rate, number_params, n_imgs_train,
+              n_imgs_test, final_test_loss (the training loss at that point)
+    Beyond the contract: the metrics of the restored images and of the images as they went in, the generator's whole
+    section, seed, amp, software, and all terms of the loss.
+    """
+    generator = options.generator
+    return {
+        "name": options.name,
+        "model_architecture": generator.class_name,
+        "n_channels": generator.n_channels,
+        "config": json.dumps(generator.model_dump(mode="json").get("config"), separators=(",", ":")),
+        "use_sigmoid": generator.use_sigmoid,
+        "generator": generator.model_dump(mode="json"),
+        "in_res": next((step.h for step in options.transforms_train if isinstance(step, Crop)), None),
+        "pretrained_model": options.pretrained_model,
+        **progress,
+        "total_epochs": options.total_epochs,
+        "batch_size": options.batch_size,
+        "loss_info": _loss_info(options),
+        "optimizer": options.optimizer.class_name,
+        "initial_learning_rate": options.optimizer.initial_learning_rate,
+        "decay_factor": options.scheduler.factor,
+        "decay_step": "auto_plateau",
+        "lr_patience": options.scheduler.patience,
+        "amp": options.amp,
+        "seed": options.seed,
+        **options.model_dump(mode="json", include={"training_path", "testing_path"}),
+        "transforms_train": _numbered(options.transforms_train),
+        "transforms_test": _numbered(options.transforms_test),
+        "final_val_loss": report.loss,
+        "validation": {"restored": report.restored, "degraded": report.degraded},
+        "software": {
+            "python": platform.python_version(),
+            "opencv": cv2.__version__,
+            **{name: version(name) for name in SOFTWARE},
+        },
+    }
+
+
+class Information:
+    """What using a model takes, read from its information file.
+
+    Raises UserError if the file is missing, is not JSON, or lacks what using the model takes.
+    """
+
+    def __init__(self, path: Path):
+        try:
+            self.data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except OSError:
+            raise UserError(
+                f"{path}: not there, and it says how to use the model; put the information file beside the weights, "
+                f'or write one: {{"generator": {{"class_name": "SCUNet", "n_channels": 3, ...}}}}'
+            ) from None
+        except ValueError as error:
+            raise UserError(f"{path}: not JSON ({error}); take the file that was saved with the model") from None
+        if not isinstance(self.data, dict) or "generator" not in self.data:
+            raise UserError(f'{path}: has no "generator" section; take the file that was saved with the model')
+        self.generator = parse(GeneratorOptions, self.data["generator"], f"{path}: generator")
+        chain = self.data.get("transforms_test", {})
+        steps = list(chain.values()) if isinstance(chain, dict) else chain
+        self.transforms_test = parse(list[TransformOptions], steps, f"{path}: transforms_test")
+
+
+def _loss_info(options: TrainingOptions) -> dict[str, Any]:
+    """The first term of each family under the contract's keys, and all terms by their names."""
+    info: dict[str, Any] = {}
+    for family, spelled in FAMILIES.items():
+        first = next((term for term in options.losses.values() if term.family == family), None)
+        info[f"{spelled}_Loss"] = first and first.class_name
+        info[f"{spelled}_Loss_Weight"] = first.weight if first else 0
+    return {**info, "terms": {name: term.model_dump(mode="json") for name, term in options.losses.items()}}
+
+
+def _numbered(sections: list[Options]) -> dict[str, dict[str, Any]]:
+    return {str(number): section.model_dump(mode="json") for number, section in enumerate(sections)}
