@@ -4,7 +4,7 @@ A discriminator is any callable from images (B, C, H, W) to verdicts (B, ...): l
 Every formula takes means over the batch and over all verdicts on an image.
 """
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -18,7 +18,7 @@ class AdversarialOptions(TermOptions):
     """What the adversarial terms have in common."""
 
     family: ClassVar = "gan"
-    critic_steps: PositiveInt = 1
+    critic_steps: Annotated[PositiveInt, Field(le=100)] = 1
     """Updates of the discriminator to one update of the generator."""
 
     @property
@@ -71,9 +71,9 @@ class WGan(AdversarialOptions):
     class_name: Literal["wgan"] = "wgan"
     constraint: Literal["gradient_penalty", "weight_clipping"] = "gradient_penalty"
     """What keeps the critic from growing without bound."""
-    penalty_weight: PositiveFloat = 10.0
+    penalty_weight: Annotated[PositiveFloat, Field(le=1e6)] = 10.0
     """Weight of the gradient penalty in the critic's loss (Gulrajani et al. 2017)."""
-    clip_bound: PositiveFloat = 0.01
+    clip_bound: Annotated[PositiveFloat, Field(le=1e3)] = 0.01
     """With weight_clipping: largest magnitude of the critic's weights (Arjovsky et al. 2017)."""
 
     @property

@@ -6,7 +6,8 @@ from torch import nn
 
 from options.base import parse
 from options.errors import UserError
-from restore.networks.discriminators import DiscriminatorOptions, PatchDiscriminatorOptions, UNetDiscriminatorOptions
+from restore.networks import DiscriminatorOptions
+from restore.networks.discriminators import PatchDiscriminatorOptions, UNetDiscriminatorOptions
 
 
 @pytest.mark.parametrize(("n_layers", "patch"), [(1, 16), (2, 34), (3, 70), (4, 142)])

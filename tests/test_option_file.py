@@ -9,6 +9,7 @@ import pytest
 from conftest import command
 
 from options.errors import UserError
+from restore.data.sources import Folder
 from restore.training.option_file import TrainingOptions, json_schema, read_option_file
 
 ROOT = Path(__file__).parents[1]
@@ -107,7 +108,7 @@ def test_faulty_json_is_reported_with_its_line(tmp_path):
 
 def test_slashes_in_a_path_are_text_and_no_comment(quickstart):
     options = read_option_file(quickstart(training_path=["s3://bucket//photos"]))
-    assert options.training_path == ["s3://bucket//photos"]
+    assert options.training_path == [Folder(path="s3://bucket//photos")]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00", b"[]", b"3"])
@@ -168,7 +169,7 @@ def test_overrides_reach_keys_list_items_and_new_terms(quickstart):
     assert options.transforms_train[0].h == 64
     assert options.losses["second"].class_name == "L2"
     assert options.name == "other words"
-    assert options.training_path == ["elsewhere"]
+    assert options.training_path == [Folder(path="elsewhere")]
 
 
 def test_overrides_are_validated_like_the_file(quickstart):

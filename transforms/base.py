@@ -15,6 +15,8 @@ class Transform(Options):
     Whatever is random is drawn from the generator that comes with the call.
     """
 
+    class_name: str
+
     def __call__(self, image: np.ndarray, rng: Generator) -> Any:
         raise NotImplementedError
 

@@ -1,6 +1,6 @@
-"""Networks that judge images: high where they take what they see for clean, low for restored.
+"""Discriminators: high where they take what they see for clean, low for restored.
 
-Their verdicts are logits, without a sigmoid. Losses run them in float32 on float32 images.
+Their outputs are logits, without a sigmoid. Losses run them in float32 on float32 images.
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -13,16 +13,17 @@ from torch.nn.utils.parametrizations import spectral_norm
 from options.base import Options
 from options.errors import UserError
 
+Width = Annotated[PositiveInt, Field(le=4096)]
 SLOPE = 0.2  # of every LeakyReLU, as in both sources
 
 
 class PatchDiscriminatorOptions(Options):
-    """PatchGAN (Isola et al. 2017): a verdict on every patch, 70 x 70 pixels with 3 layers."""
+    """PatchGAN (Isola et al. 2017): a logit for every patch, 70 x 70 pixels with 3 layers."""
 
     class_name: Literal["PatchDiscriminator"] = "PatchDiscriminator"
-    width: PositiveInt = 64
+    width: Width = 64
     """Channels of the first layer, doubled by each following one up to eight times."""
-    n_layers: PositiveInt = 3
+    n_layers: Annotated[PositiveInt, Field(le=8)] = 3
     """Layers that halve the image; a patch measures 16, 34, 70, 142 pixels with 1, 2, 3, 4."""
     norm: Literal["none", "instance", "batch"] = "none"
     """Normalisation between layers. "none" suits wgan best: "instance" divides by the contrast, small in smooth
@@ -37,10 +38,10 @@ class PatchDiscriminatorOptions(Options):
 
 
 class UNetDiscriminatorOptions(Options):
-    """UNet with spectral normalisation (Wang et al. 2021, Real-ESRGAN): a verdict on every pixel."""
+    """UNet with spectral normalisation (Wang et al. 2021, Real-ESRGAN): a logit for every pixel."""
 
     class_name: Literal["UNetDiscriminator"] = "UNetDiscriminator"
-    width: PositiveInt = 64
+    width: Width = 64
     """Channels at full resolution, doubled at each of the three halvings."""
 
     uses_batch_norm: ClassVar[bool] = False
@@ -139,8 +140,3 @@ def _require_side(image: Tensor, side: int) -> None:
         raise UserError(
             f"discriminator: images of {height} x {width} pixels given; it needs {side} x {side} or more: larger crops"
         )
-
-
-DiscriminatorOptions = Annotated[
-    PatchDiscriminatorOptions | UNetDiscriminatorOptions, Field(discriminator="class_name")
-]

@@ -7,7 +7,7 @@ Feature maps are (B, H, W, C) between the layers, which is channels-last memory:
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -18,20 +18,21 @@ from options.base import Options
 from restore.networks.padding import crop, pad_to_multiple
 from restore.networks.window_attention import WINDOW, WindowAttention, from_windows, strangers, to_windows
 
-Blocks = PositiveInt
+Planes = Annotated[PositiveInt, Field(le=1024)]
+Blocks = Annotated[PositiveInt, Field(le=64)]
 
 
 class SCUNetOptions(Options):
     """SCUNet (Zhang et al. 2022): convolutions and windowed attention side by side."""
 
     class_name: Literal["SCUNet"] = "SCUNet"
-    n_channels: PositiveInt
+    n_channels: Planes
     """Planes of the image: 4 for packed raw (R, G1, G2, B), 3 for sRGB."""
-    in_channels: PositiveInt | None = None
+    in_channels: Planes | None = None
     """Planes that go in, the image's first; null: the image's alone. 8 with a NoiseLevelMap."""
     config: tuple[Blocks, Blocks, Blocks, Blocks, Blocks, Blocks, Blocks] = (4, 4, 4, 4, 4, 4, 4)
     """Blocks of each stage: three on the way down, the body, three on the way up."""
-    dim: int = Field(default=64, gt=0, multiple_of=64)
+    dim: int = Field(default=64, gt=0, le=1024, multiple_of=64)
     """Channels at full resolution, doubled at each halving: a multiple of 64, as half of them go in heads of 32."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Stochastic depth: chance that the last block leaves out a branch in training; rises linearly from 0."""

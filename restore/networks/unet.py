@@ -9,18 +9,21 @@ from torch import Tensor, nn
 from options.base import Options
 from restore.networks.padding import crop, pad_to_multiple
 
+Planes = Annotated[PositiveInt, Field(le=1024)]
+Width = Annotated[PositiveInt, Field(le=4096)]
+
 
 class UNetOptions(Options):
     """Plain UNet (after Ronneberger et al. 2015): 3x3 convolutions on levels of halved resolution, no normalisation."""
 
     class_name: Literal["UNet"] = "UNet"
-    n_channels: PositiveInt
+    n_channels: Planes
     """Planes of the image: 4 for packed raw (R, G1, G2, B), 3 for sRGB."""
-    in_channels: PositiveInt | None = None
+    in_channels: Planes | None = None
     """Planes that go in, the image's first; null: the image's alone. 8 with a NoiseLevelMap."""
-    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (16, 32, 64, 128)
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=10)] = (16, 32, 64, 128)
     """Channels of each level, from full resolution down; each level has half the height and width of the one before."""
-    depth: PositiveInt = 2
+    depth: Annotated[PositiveInt, Field(le=64)] = 2
     """3x3 convolutions of each level, on the way down and again on the way up."""
     residual: bool = True
     """Adds the degraded image to the output, so that the network learns the difference alone."""

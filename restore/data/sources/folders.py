@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import model_serializer
 
-from restore.data.sources.base import DataSet, Found, PathText, Recording, found
+from options.base import PathText
+from restore.data.sample_photographs import make_sample_photographs
+from restore.data.sources.base import Found, Recording, Source, found
 from restore.data.sources.reading import PICTURES, RAW_FILES, read_picture_or_raw
 from restore.files.images import files_below
 from transforms.sensor.mosaic import Mosaic
@@ -13,22 +16,32 @@ from transforms.sensor.mosaic import Mosaic
 SUFFIXES = PICTURES | RAW_FILES
 
 
-class Folder(DataSet):
+class Folder(Source):
     """Clean photographs, and raw files whose mosaic is the clean image, in a folder and its subfolders.
 
-    In an option file it is the folder's path alone.
+    In an option file it is the folder's path alone. The folders of the sample photographs are filled on first use.
     """
 
+    class_name: Literal["Folder"] = "Folder"
     path: PathText
+    """The folder, searched with its subfolders."""
+
+    def __str__(self) -> str:
+        return self.path
+
+    @model_serializer
+    def _path_alone(self) -> str:
+        return self.path
 
     def find(self) -> Found:
+        make_sample_photographs(self.path)
         return found(((Recording(file),) for file in _images(self.path)), [], _no_picture(self.path))
 
     def read(self, recording: Recording) -> np.ndarray | Mosaic:
         return read_picture_or_raw(recording)
 
 
-class PairedFolders(DataSet):
+class PairedFolders(Source):
     """Degraded images in one folder, the clean ones of the same scenes in another, with their subfolders.
 
     Partners have the same name, suffix aside, and the same subfolder; both are sRGB pictures, or both raw files.

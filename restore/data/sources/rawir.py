@@ -5,7 +5,8 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from restore.data.sources.base import DataSet, Found, PathText, Recording, found
+from options.base import PathText
+from restore.data.sources.base import Found, Recording, Source, found
 from restore.data.sources.reading import neutral_mosaic
 from restore.files.images import BadImage, files_below
 from transforms import unpack
@@ -15,7 +16,7 @@ WHITE = 4095
 """[DN] above a black level of 0."""
 
 
-class RAWIR(DataSet):
+class RAWIR(Source):
     """Clean raw images, 12_3.npy and the like: packed raw (h, w, 4), uint16, of 12 bits.
 
     The cameras' colours are unknown: pictures of them are rendered with white balance 2.15, 1, 1.7.
