@@ -88,7 +88,10 @@ def _validated(kind: Any, data: Any, place: str, kept: dict[str, Any]) -> tuple[
         return None, [describe(mistake, kind, data, place) for mistake in error.errors()]
 
 
-def _check_path(path: str) -> str:
+def check_path(path: str) -> str:
+    """The same path; ValueError for one that no file can have."""
+    if not path:
+        raise ValueError('"" given; give a path, as "." for the current folder')
     if "\0" in path:
         raise ValueError(f"{shortened(path)} given; a path has no null character")
     size = len(os.fsencode(path))
@@ -101,5 +104,5 @@ def _check_path(path: str) -> str:
     return path
 
 
-PathText = Annotated[str, Field(min_length=1), AfterValidator(_check_path)]
+PathText = Annotated[str, Field(min_length=1), AfterValidator(check_path)]
 """The path of a file or folder, as text."""

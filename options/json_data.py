@@ -11,6 +11,7 @@ LARGEST_FILE = 64 * 2**20
 """[bytes]; the files that are read here have some thousands."""
 DEEPEST = 64
 """Sections and lists inside one another."""
+TOO_DEEP = f"sections and lists are nested more than {DEEPEST} deep; give fewer levels"
 LONGEST_NUMBER = 400
 """Digits; the largest number that fits a float has 309."""
 
@@ -37,7 +38,7 @@ def json_data(text: str) -> Any:
     try:
         data = json.loads(text, object_pairs_hook=_refuse_repeated_keys, parse_int=_whole_number)
     except RecursionError:
-        raise UserError(_too_deep()) from None
+        raise UserError(TOO_DEEP) from None
     _refuse_unfit(data, "")
     return data
 
@@ -61,7 +62,7 @@ def _whole_number(digits: str) -> int:
 def _refuse_unfit(data: Any, place: str, depth: int = 0) -> None:
     """UserError for data that is nested too deep, and for text with half a character in it."""
     if depth > DEEPEST:
-        raise UserError(_too_deep())
+        raise UserError(TOO_DEEP)
     if isinstance(data, str):
         refuse_half_characters(data, place or "the text")
     items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
@@ -78,7 +79,3 @@ def refuse_half_characters(text: str, place: str) -> None:
     except UnicodeEncodeError as error:
         half = f"\\u{ord(text[error.start]):04x}"
         raise UserError(f"{place}: {half} is half a character; write the whole character") from None
-
-
-def _too_deep() -> str:
-    return f"sections and lists are nested more than {DEEPEST} deep; give fewer levels"

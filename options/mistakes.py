@@ -45,7 +45,8 @@ def describe(mistake: dict[str, Any], kind: Any, data: Any, place: str = "") -> 
         case "value_error":
             return f"{where}: {context['error']}"
         case _:
-            return f"{where}: {given} given; {mistake['msg'][0].lower()}{mistake['msg'][1:]}"
+            reason = mistake["msg"].replace("Tuple", "List").replace(" after validation", "")
+            return f"{where}: {given} given; {reason[0].lower()}{reason[1:]}"
 
 
 def shortened(value: Any) -> str:

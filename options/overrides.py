@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from options.errors import UserError
-from options.json_data import json_data, refuse_half_characters
+from options.json_data import DEEPEST, TOO_DEEP, json_data, refuse_half_characters
 from options.mistakes import shortened, shortened_key
 
 
@@ -32,6 +32,8 @@ def _apply(data: Any, override: str) -> None:
     place, separator, text = override.partition("=")
     if not separator or not all(place.split(".")):
         raise UserError("give it as key=value or section.key=value")
+    if place.count(".") > DEEPEST:
+        raise UserError(TOO_DEEP)
     try:
         value = json_data(text)
     except json.JSONDecodeError:

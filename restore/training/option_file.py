@@ -4,15 +4,17 @@
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
 from losses import LossOptions
 from options.base import Options, PathText, parse_whole
 from options.errors import UserError
 from options.json_data import read_json
+from options.mistakes import shortened
 from options.overrides import apply_overrides
 from restore.data.sources import PairedFolders, PathOptions
 from restore.networks import DiscriminatorOptions, GeneratorOptions
@@ -20,6 +22,18 @@ from restore.training.consistency import contradictions
 from restore.training.optimizers import OptimizerOptions, ReduceLROnPlateau
 from transforms import TransformOptions
 
+NAME = r"^[^/\\\s\x00-\x1f\x7f-\x9f][^/\\\x00-\x1f\x7f-\x9f]*$"
+
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(NAME, name):
+        raise ValueError(
+            f"{shortened(name)} given; give a word that begins with no space, without slashes and control characters"
+        )
+    return name
+
+
+Name = Annotated[str, Field(max_length=100, json_schema_extra={"pattern": NAME}), AfterValidator(_check_name)]
 Count = Annotated[PositiveInt, Field(le=10**12)]
 
 
@@ -28,7 +42,7 @@ class TrainingOptions(Options):
 
     editor_schema: str | None = Field(default=None, alias="$schema", exclude=True)
     """Where an editor finds the schema of this file."""
-    name: Annotated[str, Field(max_length=100, pattern=r"^[^/\\\s\x00-\x1f\x7f-\x9f][^/\\\x00-\x1f\x7f-\x9f]*$")]
+    name: Name
     """What the run is about, in a word, without slashes and control characters; it goes into the model's information
     file."""
     seed: Annotated[NonNegativeInt, Field(le=2**63 - 1)] = 0

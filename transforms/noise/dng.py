@@ -46,7 +46,7 @@ class IsoProfile(Options):
 
 
 class Dng(NoiseModel):
-    """Shot and read noise of a fair camera at the ISO speed, of a known camera, or as given."""
+    """Shot and read noise of a typical camera at the ISO speed, of a known camera, or as given."""
 
     class_name: Literal["dng"] = "dng"
     shot: PerPlane[Share] | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Generator
 
-from options.base import Options, parse
+from options.base import Options, check_path, parse
 from options.json_data import read_json
 from transforms.noise.base import NoiseModel
 from transforms.noise.draws import Planes, per_plane
@@ -63,7 +63,7 @@ def read_profile(path: str | Path) -> CameraProfile:
 
 
 def _read_where_a_path_is_given(camera: Any) -> Any:
-    return read_profile(camera) if isinstance(camera, str) else camera
+    return read_profile(check_path(camera)) if isinstance(camera, str) else camera
 
 
 ProfileOrPath = Annotated[
