@@ -17,6 +17,7 @@ from torch import Generator
 import transforms
 from restore.benchmark.plain_synthesis import plain_sample
 from restore.data.batches import seeded_generator
+from restore.data.sources import Folder
 from restore.data.store import open_photographs
 from restore.files.images import read_image, write_image
 from restore.training.option_file import read_option_file
@@ -40,7 +41,7 @@ def benchmark_data(arguments: Namespace) -> None:
     pipeline = transforms.build(read_option_file(arguments.opt).transforms_train, "transforms_train")
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         png, jpeg = make_photograph()
-        stored = open_photographs(["photograph"], pipeline, "benchmark").usable[0]
+        stored = open_photographs([Folder(path="photograph")], pipeline, "benchmark").usable[0]
         photograph, tail = read_image(png), pipeline.tail
         height, width, _ = photograph.shape
         print(f"one thread; torch {torch.__version__}, OpenCV {cv2.__version__}, numpy {np.__version__}")
