@@ -60,7 +60,7 @@ def benchmark_data(arguments: Namespace) -> None:
             print(f"{contestant.name:34}{time_taken * 1000:8.3f}{1 / time_taken:10,.0f}{speed:8.2f}x")
         print(f"\n{'the chain by transform':34}{'ms':>8}")
         for transform, time_taken in zip(
-            pipeline.options, stages(pipeline, photograph, arguments.repeats * arguments.crops), strict=True
+            pipeline.transforms, stages(pipeline, photograph, arguments.repeats * arguments.crops), strict=True
         ):
             print(f"  {transform.class_name:32}{time_taken * 1000:8.3f}")
         print("Downsample leaves its work to the crop, which knows where to look.")
@@ -93,10 +93,10 @@ def interleaved(contestants: list[Contestant], repeats: int, crops: int) -> list
 
 def stages(pipeline: Pipeline, photograph: np.ndarray, crops: int) -> list[float]:
     """The median time of each of the chain's transforms [s]."""
-    times: list[list[float]] = [[] for _ in pipeline.options]
+    times: list[list[float]] = [[] for _ in pipeline.transforms]
     for crop in range(crops):
         image, rng = photograph, seeded_generator(crop)
-        for transform, its_times in zip(pipeline.options, times, strict=True):
+        for transform, its_times in zip(pipeline.transforms, times, strict=True):
             start = time.perf_counter()
             image = transform(image, rng)
             its_times.append(time.perf_counter() - start)

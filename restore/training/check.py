@@ -14,7 +14,7 @@ from restore.files.images import to_uint, write_image
 from restore.training.assembly import Parts
 from restore.training.option_file import TrainingOptions
 from restore.training.timetable import Schedule
-from transforms import degraded_to_raw, render, restored_to_raw
+from transforms import unconditioned, unconditioned_degraded
 
 PER_FOLDER = 3  # pairs drawn from each folder
 LARGEST = 384  # pixels of a picture's side in the contact sheet
@@ -51,9 +51,10 @@ def _pairs(samples: Samples, entries: int) -> list[torch.Tensor]:
     for entry in range(entries):
         inside = [n for n, photograph in enumerate(samples.photographs) if photograph.entry == entry]
         for index in inside[:PER_FOLDER]:
-            degraded, clean, facts, _ = samples[0, index]
-            recorded = degraded_to_raw(degraded, facts), restored_to_raw(clean, facts)
-            strips.append(strip([render(image, facts) for image in recorded], LARGEST))
+            sample, _ = samples[0, index]
+            degraded = unconditioned_degraded(sample.degraded, sample.metadata, sample.layout)
+            pair = degraded, unconditioned(sample.clean, sample.metadata)
+            strips.append(strip([sample.layout.render(image, sample.metadata) for image in pair], LARGEST))
     return strips
 
 

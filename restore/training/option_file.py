@@ -22,9 +22,9 @@ from restore.networks import GeneratorOptions
 from restore.networks.discriminators import DiscriminatorOptions
 from restore.training.optimizers import OptimizerOptions, ReduceLROnPlateau
 from transforms import Pipeline, TransformOptions
-from transforms.base import Crop
 from transforms.conditioning import Conditioning
 from transforms.downsample import Downsample
+from transforms.geometry import Crop
 
 
 class TrainingOptions(Options):
@@ -117,7 +117,7 @@ def _contradictions(options: TrainingOptions) -> list[str]:
         except UserError as error:
             found += str(error).splitlines()
             continue
-        made, shown = chain.out_channels, chain.in_channels
+        made, shown = chain.layout.channels, chain.in_channels
         if made == channels == 3 and any(isinstance(entry, str) for entry in entries):
             found.append(
                 f"{place}: nothing degrades the image, so there is nothing to learn; add an RgbToRawTransform, "
@@ -152,7 +152,7 @@ def _unlike_conditioning(options: TrainingOptions) -> list[str]:
 def _unfit_data_sets(options: TrainingOptions, path: str, place: str, chain: Pipeline) -> list[str]:
     """Data sets that the chain cannot take, named before one of their files, which are large, is decoded."""
     found = []
-    downsampled = any(isinstance(step, Downsample) for step in chain.options)
+    downsampled = any(isinstance(step, Downsample) for step in chain.transforms)
     for number, entry in enumerate(getattr(options, path)):
         if isinstance(entry, str):
             continue

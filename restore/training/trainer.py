@@ -80,14 +80,14 @@ class Trainer:
         return report | {"skipped_updates": float(self.guard.skipped)} | self._learning_rates()
 
     def _update(self, batch: Batch) -> Terms:
-        degraded, clean, facts, _ = batch
+        degraded, clean = batch.degraded, batch.clean
         with self.precision.autocast(self.device):
             restored = self.forward(degraded)
         restored = restored.float()  # the losses and the discriminator compute in float32
         report: Terms = {}
         for _ in range(self.loss.critic_steps):  # none without an adversarial term
             report |= self._train_discriminator(restored.detach(), clean)
-        terms = self.loss.generator_terms(restored, clean, facts, self.discriminator)
+        terms = self.loss.generator_terms(restored, clean, batch.metadata, self.discriminator)
         total = self.loss.total(terms)
         self.optimizers["generator"].zero_grad(set_to_none=True)
         self.scaler.scale(total).backward()
