@@ -230,7 +230,7 @@ def shrink(name):
             ("--white", 4095),
             "flats: 2 of the 3 levels that a line wants lie between black and 80% of white in grey",
         ),
-        (lambda: keep_flats(3, 4, 5, 6, 7, 8), (), "--white: no flat saturates.*give it, e.g. --white 4095"),
+        (lambda: keep_flats(3, 4, 5, 6, 7, 8), (), "--white: no flat saturates.*give it, e.g. 4095 for 12 bits"),
         (lambda: None, ("--white", 255), "white level 255 is not above the dark frames' 51"),
         (make_flats_alike, (), "flats: 1 of the 3 levels"),
         (lambda: copy("darks/1.png", "darks/2.png"), (), "--darks: darks/1.png and 2.png do not differ; give two"),
