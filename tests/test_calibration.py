@@ -1,6 +1,7 @@
 """restore.calibrate: a camera's own frames give its noise, and its profile gives such frames again."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from raw_files import write_dng
 from options.errors import UserError
 from restore.calibrate import main
 from restore.camera.calibration import calibrate, measure_pair, shape_samples, stack
-from restore.camera.frames import read_frame
+from restore.camera.frames import find_pairs, read_folders, read_frame
 from restore.camera.tukey_lambda import tukey_shape
 from restore.command.arguments import calibration_arguments
 
@@ -310,3 +311,29 @@ def test_folders_of_frames_must_lie_side_by_side_and_hold_no_plots(grey_frames):
 def test_a_white_level_that_no_file_has_is_refused(grey_frames, white):
     with pytest.raises(UserError, match=r"--white: .* given; give the highest value"):
         calibrated("-o", "p.json", "--white", white)
+
+
+def test_only_files_that_hold_frames_are_taken_for_frames(grey_frames):
+    os.mkfifo("darks/0.png")
+    Path("darks/1b.png").mkdir()
+    Path("darks/.hidden").mkdir()
+    Path("darks/.hidden/1.png").write_bytes(b"")
+    Path("elsewhere").mkdir()
+    for name in ("1.png", "2.png"):
+        shutil.copy(f"darks/{name}", f"elsewhere/{name}")
+    Path("darks/linked").symlink_to(Path("elsewhere").resolve())
+    pairs = [tuple(map(str, pair)) for pair in find_pairs("darks", "darks")]
+    assert pairs == [
+        ("darks/1.png", "darks/2.png"),
+        ("darks/3.png", "darks/4.png"),
+        ("darks/linked/1.png", "darks/linked/2.png"),
+    ]
+
+
+def test_the_library_speaks_of_arguments_and_not_of_flags(grey_frames):
+    with pytest.raises(UserError, match=r"^darks: nowhere is no folder"):
+        read_folders("flats", "nowhere", None)
+    with pytest.raises(UserError, match=r"^white: nan given"):
+        read_folders("flats", "darks", float("nan"))
+    with pytest.raises(UserError, match=r"^white: the white level 255 is not above"):
+        read_folders("flats", "darks", 255)

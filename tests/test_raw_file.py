@@ -4,19 +4,23 @@ The mosaics that tests write have one value per colour, so that a wrong phase or
 """
 
 import ast
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from raw_files import MATRIX, by_site, write_dng
+import torch
+from raw_files import ASCII, ISO, MATRIX, RATIONAL, SHORT, by_site, write_dng
 
 from restore.camera.__main__ import main, read_arguments
-from restore.camera.raw_file import RAW_SUFFIXES, read_raw
+from restore.camera.raw_file import RAW_SUFFIXES, list_files, read_raw
 from restore.command.arguments import run
+from restore.files import checks
 from restore.files.images import IMAGE_SUFFIXES, BadImage
 from transforms.sensor.cameras import RGB_TO_XYZ
+from transforms.sensor.metadata import NoiseProfile
 
 RAW = Path(__file__).parents[2] / "shared" / "data" / "raw"
 needs_real_files = pytest.mark.skipif(not RAW.exists(), reason="the real raw files are not there (shared/data/raw)")
@@ -267,3 +271,105 @@ def test_help_waits_for_no_heavy_import():
 def test_a_colour_matrix_that_tells_no_colours_apart_is_refused(dng):
     with pytest.raises(BadImage, match=r"has a ColorMatrix that does not tell colours apart; mend its tags"):
         read_raw(dng(color_matrix=np.ones((3, 3))))
+
+
+@pytest.mark.parametrize("area", MARGINS)
+def test_a_raw_file_keeps_the_numbers_that_were_recorded_and_where_they_lie(dng, area):
+    recorded = np.random.default_rng(0).integers(0, 65536, (32, 48), dtype=np.uint16)
+    path = dng(recorded, active_area=area, black=BLACK, white=WHITE)
+    raw = read_raw(path)
+    top, left, bottom, right = raw.margins
+    assert raw.data.dtype == np.uint16
+    assert np.array_equal(raw.data, recorded[top : 32 - bottom, left : 48 - right])
+    wanted = area or (0, 0, 32, 48)
+    assert (32 - bottom, 48 - right) == wanted[2:]
+    assert 0 <= top - wanted[0] <= 1
+    assert 0 <= left - wanted[1] <= 1
+    assert raw.path == path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_is_told_and_not_applied(dng, orientation):
+    raw = read_raw(dng(more_tags=[(274, SHORT, 1, orientation)]))
+    assert (raw.orientation, raw.data.shape) == (orientation, (32, 48))
+
+
+def test_iso_and_exposure_time_are_found_in_the_first_directory(dng):
+    raw = read_raw(dng(more_tags=[(ISO, SHORT, 1, 100), (33434, RATIONAL, 1, (1, 60))]))
+    assert (raw.iso, raw.exposure_time) == (100, pytest.approx(1 / 60))
+    assert (read_raw(dng()).iso, read_raw(dng()).exposure_time) == (None, None)
+    assert read_raw(dng(more_tags=[(ISO, ASCII, 0, "fast")])).iso is None
+
+
+def test_a_noise_profile_times_a_gain_is_that_of_the_brighter_image():
+    noise = NoiseProfile(torch.full((4,), 1e-3), torch.full((4,), 1e-6)).scaled(3)
+    np.testing.assert_allclose(noise.shot, 3e-3)
+    np.testing.assert_allclose(noise.read, 9e-6)
+    assert noise.known
+    assert not NoiseProfile.unknown().scaled(3).known
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"pattern": "RGBG"}, "has no Bayer mosaic"),  # both greens in one column
+        ({"as_shot_neutral": (0.01, 1, 1)}, "has an impossible white balance (red 100, blue 1)"),
+        ({"color_matrix": np.ones((3, 3)) + np.eye(3) * 1e-2}, "has a ColorMatrix that"),
+        ({"white": 10}, "has white (10 DN) less than 15 DN above black (0 DN)"),
+    ],
+)
+def test_what_no_camera_has_is_refused_in_one_line(dng, facts, words):
+    refused(dng(**facts), words)
+
+
+def test_a_raw_file_of_too_many_pixels_is_refused(dng, monkeypatch):
+    monkeypatch.setattr(checks, "LARGEST", 32 * 48 - 1)
+    refused(dng(), "has 48 x 32 pixels")
+
+
+@pytest.fixture
+def whole(tmp_path) -> bytearray:
+    """A DNG whose tags the tests below damage."""
+    mosaic = np.full((64, 64), 1000, np.uint16)
+    return bytearray(write_dng(tmp_path / "whole.dng", mosaic, white=65535, active_area=(2, 2, 60, 60)).read_bytes())
+
+
+def test_one_wrong_byte_in_the_tags_names_the_file(whole, tmp_path):
+    for place, words in ((38, "has damaged tags"), (414, "has impossible black levels (0, 0, 0, nan DN)")):
+        assert whole[place] == 1
+        (tmp_path / "bad.dng").write_bytes(whole[:place] + b"\0" + whole[place + 1 :])
+        refused(tmp_path / "bad.dng", words)
+
+
+def test_a_raw_file_whose_pixels_are_cut_off_is_refused_in_silence(whole, tmp_path, capfd):
+    for length in range(len(whole) - 8000, len(whole), 700):
+        (tmp_path / "bad.dng").write_bytes(whole[:length])
+        refused(tmp_path / "bad.dng", "is no raw file, damaged, cut off")
+    assert capfd.readouterr().err == ""
+
+
+def test_any_damage_to_the_tags_gives_finite_numbers_or_a_line_that_names_the_file(whole, tmp_path):
+    draw, path = random.Random(0), tmp_path / "bad.dng"
+    for _ in range(400):
+        content = bytearray(whole)
+        for _ in range(draw.choice((1, 2, 4))):
+            content[draw.randrange(800)] = draw.choice((0, 1, 255, draw.randrange(256)))
+        path.write_bytes(content)
+        try:
+            raw = read_raw(path)
+        except BadImage as mistake:
+            lines = str(mistake).splitlines()
+        else:
+            lines = []
+            assert np.isfinite(raw.linear()).all()
+            assert all(torch.isfinite(numbers).all() for numbers in raw.metadata.camera)
+        assert all(line.startswith(f"{path}: ") for line in lines)
+        assert len(lines) <= 1
+
+
+def test_a_folder_is_listed_by_kind(tmp_path):
+    for name in ("b.DNG", "a.png", "sub/c.nef", "sub/d.JPG", "notes.txt", ".hidden.dng"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    kinds = [[file.relative_to(tmp_path).as_posix() for file in files] for files in list_files(tmp_path)]
+    assert kinds == [["a.png", "sub/d.JPG"], ["b.DNG", "sub/c.nef"], ["notes.txt"]]

@@ -8,7 +8,8 @@ import rawpy
 import torch
 
 from restore.camera.raw_tags import RawTags, read_tags
-from restore.files.images import IMAGE_SUFFIXES, LARGEST, BadImage
+from restore.files.checks import refuse_too_large
+from restore.files.images import IMAGE_SUFFIXES, BadImage
 from restore.files.paths import files_below
 from transforms.sensor.bayer import PATTERNS, Pattern
 from transforms.sensor.cameras import Camera
@@ -22,7 +23,7 @@ RAW_SUFFIXES = {
 # Limits that the files of real cameras keep by far: beyond them a file is damaged.
 LEAST_RANGE = 15  # from black to white [DN]: four bits
 LARGEST_FACTOR = 16  # of the white balance, or 1 / it; real ones lie between 0.3 and 5
-LARGEST_COEFFICIENT = 16  # of the colour matrix, its rows summing to 1; real ones stay below 3
+LARGEST_CONDITION = 100  # condition number of the colour matrix, its rows summing to 1; real ones stay below 10
 
 ORIENTATIONS = {0: 1, 1: 2, 3: 3, 2: 4, 4: 5, 6: 6, 7: 7, 5: 8}
 """EXIF's orientation by LibRaw's flip."""
@@ -105,23 +106,28 @@ def read_raw(path: str | Path) -> RawFile:
     Foveon), other mosaics (X-Trans, quad Bayer, other colours than RGB), monochrome sensors.
     """
     _refuse_unreadable(path)
+    tags = read_tags(path)
+    if tags.cut_off:
+        raise _unusable(path)
     try:
         with rawpy.imread(str(path)) as raw:
-            return _facts(Path(path), raw)
+            return _facts(Path(path), raw, tags)
     except BadImage:
         raise
     except Exception as error:  # of a damaged file rawpy raises nearly anything, NotImplementedError too
-        raise BadImage(
-            path, "is no raw file, damaged, cut off or of a kind that LibRaw cannot read", "copy it again or remove it"
-        ) from error
+        raise _unusable(path) from error
 
 
-def _facts(path: Path, raw: rawpy.RawPy) -> RawFile:
-    if raw.sizes.raw_height * raw.sizes.raw_width > LARGEST:
-        raise BadImage(path, f"has more than {LARGEST // 10**6} million pixels", "check it, or cut it to pieces")
+def _unusable(path: str | Path) -> BadImage:
+    return BadImage(
+        path, "is no raw file, damaged, cut off or of a kind that LibRaw cannot read", "copy it again or remove it"
+    )
+
+
+def _facts(path: Path, raw: rawpy.RawPy, tags: RawTags) -> RawFile:
+    refuse_too_large(path, raw.sizes.raw_width, raw.sizes.raw_height)
     pattern, cell = _bayer_cell(path, raw)
     rggb = tuple(zip(*sites(pattern), strict=True))
-    tags = read_tags(path)
     if tags.misread is not None:
         raise BadImage(path, f"{tags.misread}, which LibRaw misreads", "convert it to a plain DNG of 16 bits")
     # LibRaw drops a first row or column to make the margins even, and a DNG counts from its own.
@@ -195,9 +201,10 @@ def _rgb_to_camera(path: Path, raw: rawpy.RawPy) -> np.ndarray:
         matrix = np.linalg.inv(camera_to_rgb)
         with np.errstate(divide="ignore", invalid="ignore"):
             matrix /= matrix.sum(axis=1, keepdims=True)
+        possible = np.linalg.cond(matrix) <= LARGEST_CONDITION
     except np.linalg.LinAlgError:
-        matrix = np.full((3, 3), np.nan)
-    if not (np.abs(matrix) <= LARGEST_COEFFICIENT).all():
+        possible = False
+    if not possible:
         raise BadImage(path, "has a ColorMatrix that does not tell colours apart", "mend its tags or remove it")
     return matrix
 

@@ -33,7 +33,9 @@ class RawTags(NamedTuple):
     origin: tuple[int, int] = (0, 0)
     """Row and column of the first pixel that is picture."""
     misread: str | None = None
-    """What of a DNG LibRaw misreads without a word."""
+    """What of a DNG with a mosaic LibRaw misreads without a word."""
+    cut_off: bool = False
+    """Whether pixels of a DNG lie past the end of the file, of which LibRaw would write to stderr."""
     black: np.ndarray | None = None
     """(2, 2) black levels [DN], where a DNG gives one for each site or one for all."""
     noise: np.ndarray | None = None
@@ -45,28 +47,31 @@ def read_tags(path: str | Path) -> RawTags:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it would write to stderr of tags that nobody asks for
     try:
         with tifffile.TiffFile(path) as file:
-            return _tags_of(file.pages[0])
+            return _tags_of(file.pages[0], Path(path).stat().st_size)
     except tifffile.TiffFileError:
         return RawTags()
     except Exception as error:  # of damaged tags tifffile raises nearly anything, TypeError and struct.error too
         raise BadImage(path, "has damaged tags", "copy it again or remove it") from error
 
 
-def _tags_of(main: tifffile.TiffPage) -> RawTags:
+def _tags_of(main: tifffile.TiffPage, size: int) -> RawTags:
     facts = RawTags(
         model=_model(main.tags),
         iso=_number(main.tags, ISO, "ISOSpeedRatings"),
         exposure_time=_number(main.tags, EXPOSURE_TIME, "ExposureTime"),
     )
+    images = [main, *(main.pages or ())]
+    raw = next((image for image in images if image.photometric == tifffile.PHOTOMETRIC.CFA), None)
     if DNG_VERSION not in main.tags:
         return facts
-    images = [main, *(main.pages or ())]
-    raw = next((image for image in images if image.photometric == tifffile.PHOTOMETRIC.CFA), main)
+    if raw is None:
+        return facts._replace(misread="does not say that its image is a mosaic")
     profile = (raw if NOISE_PROFILE in raw.tags else main).tags.valueof(NOISE_PROFILE)
     top, left = raw.tags.valueof(ACTIVE_AREA, (0, 0))[:2]
     return facts._replace(
         origin=(int(top), int(left)),
         misread=_misread(raw),
+        cut_off=_is_cut_off(raw, size),
         black=_black(raw.tags),
         noise=_noise(profile, raw.tags),
     )
@@ -97,6 +102,13 @@ def _misread(raw: tifffile.TiffPage) -> str | None:
     if tuple(raw.tags.valueof(CFA_PLANE_COLOR, RGB)) != RGB:  # LibRaw takes the first plane for red
         return "has its colour planes in another order than R, G, B"
     return None
+
+
+def _is_cut_off(raw: tifffile.TiffPage, size: int) -> bool:
+    if any(start + count > size for start, count in zip(raw.dataoffsets, raw.databytecounts, strict=True)):
+        return True
+    pixels = raw.imagewidth * raw.imagelength * raw.samplesperpixel * raw.bitspersample // 8
+    return raw.compression == tifffile.COMPRESSION.NONE and sum(raw.databytecounts) < pixels
 
 
 def _black(tags: tifffile.TiffTags) -> np.ndarray | None:

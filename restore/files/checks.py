@@ -125,12 +125,16 @@ def _segments_are_whole(page: "TiffPage", data: bytes) -> Iterator[bool]:
     row = -(-width * page.samplesperpixel * page.bitspersample // 8)
     for number, (start, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
         segment = data[start : start + count]
-        left = rows if page.is_tiled else min(rows, page.imagelength - number * rows)
-        if page.compression == lzw:
-            length = lzw_length(segment)
-            yield length is not None and length >= left * row
-        else:
-            decoder = zlib.decompressobj()
-            pixels = decoder.decompress(segment, rows * row + 1)
-            # More than the pixels may follow; then the checksum is not reached.
-            yield len(pixels) >= left * row and (decoder.eof or len(pixels) > rows * row)
+        shown = rows if page.is_tiled else min(rows, page.imagelength - number * rows)  # the last strip may go on
+        length = lzw_length(segment) if page.compression == lzw else _deflate_length(segment, rows * row)
+        yield length is not None and shown * row <= length <= rows * row
+
+
+def _deflate_length(data: bytes, most: int) -> int | None:
+    """The number of bytes that the data stands for; None if it is damaged, or that is more than the most."""
+    decoder = zlib.decompressobj()
+    try:
+        length = len(decoder.decompress(data, most + 1))
+    except zlib.error:
+        return None
+    return length if decoder.eof else None
