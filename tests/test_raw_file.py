@@ -4,6 +4,7 @@ The mosaics that tests write have one value per colour, so that a wrong phase or
 """
 
 import ast
+import os
 import random
 import subprocess
 import sys
@@ -373,3 +374,9 @@ def test_a_folder_is_listed_by_kind(tmp_path):
         (tmp_path / name).touch()
     kinds = [[file.relative_to(tmp_path).as_posix() for file in files] for files in list_files(tmp_path)]
     assert kinds == [["a.png", "sub/d.JPG"], ["b.DNG", "sub/c.nef"], ["notes.txt"]]
+
+
+def test_a_raw_file_whose_name_is_no_utf8_is_read(dng):
+    path = dng(mosaic_of(SIGNAL))
+    other = path.rename(path.with_name(os.fsdecode(b"bad\xff.dng")))
+    assert np.array_equal(read_raw(other).data, mosaic_of(SIGNAL))

@@ -10,7 +10,7 @@ import torch
 from restore.camera.raw_tags import RawTags, read_tags
 from restore.files.checks import refuse_too_large
 from restore.files.images import IMAGE_SUFFIXES, BadImage
-from restore.files.paths import files_below
+from restore.files.paths import files_below, printable
 from transforms.sensor.bayer import PATTERNS, Pattern
 from transforms.sensor.cameras import Camera
 from transforms.sensor.metadata import NoiseProfile, RawMetadata
@@ -110,12 +110,19 @@ def read_raw(path: str | Path) -> RawFile:
     if tags.cut_off:
         raise _unusable(path)
     try:
-        with rawpy.imread(str(path)) as raw:
+        with _opened(Path(path)) as raw:
             return _facts(Path(path), raw, tags)
     except BadImage:
         raise
     except Exception as error:  # of a damaged file rawpy raises nearly anything, NotImplementedError too
         raise _unusable(path) from error
+
+
+def _opened(path: Path) -> rawpy.RawPy:
+    if printable(path) == str(path):
+        return rawpy.imread(str(path))
+    with path.open("rb") as file:  # rawpy wants names in UTF-8
+        return rawpy.imread(file)
 
 
 def _unusable(path: str | Path) -> BadImage:

@@ -60,10 +60,10 @@ def _tags_of(main: tifffile.TiffPage, size: int) -> RawTags:
         iso=_number(main.tags, ISO, "ISOSpeedRatings"),
         exposure_time=_number(main.tags, EXPOSURE_TIME, "ExposureTime"),
     )
-    images = [main, *(main.pages or ())]
-    raw = next((image for image in images if image.photometric == tifffile.PHOTOMETRIC.CFA), None)
     if DNG_VERSION not in main.tags:
         return facts
+    images = [main, *(main.pages or ())]
+    raw = next((image for image in images if image.photometric == tifffile.PHOTOMETRIC.CFA), None)
     if raw is None:
         return facts._replace(misread="does not say that its image is a mosaic")
     profile = (raw if NOISE_PROFILE in raw.tags else main).tags.valueof(NOISE_PROFILE)
