@@ -236,7 +236,7 @@ def shrink(name):
         (make_flats_alike, (), "flats: 1 of the 3 levels"),
         (lambda: copy("darks/1.png", "darks/2.png"), (), "--darks: darks/1.png and 2.png do not differ; give two"),
         (lambda: write_colours("flats/5.png"), (), "flats/5.png: has colours; give raw files, or grey"),
-        (lambda: shrink("flats/5.png"), (), "flats/5.png: is a grey picture of 64 x 32, and the first dark frame is a"),
+        (lambda: shrink("flats/5.png"), (), "flats/5.png: is a grey image of 64 x 32, and the first dark frame is a"),
         (lambda: Path("flats/5.png").write_bytes(b""), (), "flats/5.png: is an empty file"),
         (lambda: None, ("-o", "flats/profile.json"), "--output: flats/profile.json lies in the --flats folder"),
         (lambda: None, ("-o", "profile"), "--output: profile does not end with .json"),

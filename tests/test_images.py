@@ -272,7 +272,7 @@ def test_a_folder_without_pictures_is_a_mistake_that_names_it(tmp_path):
     for folder, fault in [
         (tmp_path / "missing", "there is no such folder"),
         (tmp_path / "notes.txt", "is a file"),
-        (tmp_path, "holds no picture"),
+        (tmp_path, "holds no image file"),
     ]:
         with pytest.raises(UserError) as caught:
             find_images(str(folder))

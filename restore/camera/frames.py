@@ -119,11 +119,11 @@ def read_frame(path: Path) -> Frame:
     if path.suffix.lower() in RAW_SUFFIXES:
         raw = read_raw(path)
         return Frame(_planes(raw), raw.white, raw.model, raw.iso)
-    picture = read_image(path)
-    grey = picture[..., 0]
-    if (picture != grey[..., None]).any():
+    image = read_image(path)
+    grey = image[..., 0]
+    if (image != grey[..., None]).any():
         raise BadImage(path, "has colours", "give raw files, or grey frames as the camera recorded them")
-    return Frame(grey[None].astype(np.float32), 255.0 if picture.dtype == np.uint8 else None)
+    return Frame(grey[None].astype(np.float32), 255.0 if image.dtype == np.uint8 else None)
 
 
 def _alike(files: FilePair, first: Frame) -> list[np.ndarray]:
@@ -167,7 +167,7 @@ def _planes(raw: RawFile) -> np.ndarray:
 
 def _kind(frame: Frame) -> str:
     count, height, width = frame.planes.shape
-    return f"a mosaic of {2 * width} x {2 * height}" if count == 4 else f"a grey picture of {width} x {height}"
+    return f"a mosaic of {2 * width} x {2 * height}" if count == 4 else f"a grey image of {width} x {height}"
 
 
 def _pair(files: FilePair) -> str:

@@ -31,7 +31,7 @@ class RawTags(NamedTuple):
     exposure_time: float | None = None
     """[s]."""
     origin: tuple[int, int] = (0, 0)
-    """Row and column of the first pixel that is picture."""
+    """Row and column of the first visible pixel."""
     misread: str | None = None
     """What of a DNG with a mosaic LibRaw misreads without a word."""
     cut_off: bool = False

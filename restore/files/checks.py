@@ -20,7 +20,7 @@ TIFF = (b"II", b"MM")
 JPEG = b"\xff\xd8"
 WEBP = b"RIFF"
 
-LARGEST = 400_000_000  # pixels of an image: with 16 bits a picture of so many takes 2.4 GB
+LARGEST = 400_000_000  # pixels: an image of so many with 16 bits takes 2.4 GB of memory
 
 
 class BadImage(UserError):
@@ -70,7 +70,7 @@ def checked_png(path: str | Path, data: bytes) -> bytes:
 
 
 def check_jpeg(path: str | Path, data: bytes) -> None:
-    """Raises BadImage if the picture is too large. Source: ITU-T T.81, annex B: segments, and SOF with the size."""
+    """Raises BadImage if the image is too large. Source: ITU-T T.81, annex B: segments, and SOF with the size."""
     position = 2
     while position + 9 <= len(data) and data[position] == 0xFF:
         marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4])
@@ -114,8 +114,8 @@ def check_tiff(path: str | Path, data: bytes) -> None:
 def _segments_are_whole(page: "TiffPage", data: bytes) -> Iterator[bool]:
     """Of each strip or tile that is compressed with LZW or deflate: whether it holds all its pixels, without an error.
 
-    OpenCV takes what such a segment gave before its error for the picture. Deflate ends with a checksum; of LZW a
-    change shows in most cases, by a code without meaning or a wrong length.
+    OpenCV takes the pixels before the error as the image. Deflate ends with a checksum. LZW has none, but a change
+    nearly always leaves a code without meaning or a wrong length.
     """
     deflate, lzw = {8, 32946}, 5  # of TIFF's Compression
     if page.compression not in deflate | {lzw}:

@@ -1,4 +1,4 @@
-"""Image files in and out, and the two ways to hold a picture: an array of whole numbers, a tensor of 0..1."""
+"""Image files in and out, and the two ways to hold an image: an array of whole numbers, a tensor of 0..1."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def find_images(folder: str | Path) -> list[Path]:
     files = [file for file in files_below(folder) if file.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise UserError(f"{printable(folder)}: holds no picture; put some there ({suffixes}), or name another")
+        raise UserError(f"{printable(folder)}: holds no image file; put some there ({suffixes}), or name another")
     return files
 
 
@@ -64,51 +64,51 @@ def read_image(path: str | Path) -> np.ndarray:
     try:
         # From memory, as imread lets JPEG files that are cut off pass (OpenCV 4.11 to 5.0), and in the order BGR, as
         # IMREAD_COLOR_RGB scrambles TIFF of 16 bits (the same versions).
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_BGR | cv2.IMREAD_ANYDEPTH)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_BGR | cv2.IMREAD_ANYDEPTH)
     except cv2.error:
-        picture = None
-    if picture is None:
+        image = None
+    if image is None:
         raise damaged(path)
-    if picture.dtype not in (np.uint8, np.uint16):
-        raise BadImage(path, f"has {picture.dtype} pixels", "save it with 8 or 16 bits per channel, without sign")
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise BadImage(path, f"has {image.dtype} pixels", "save it with 8 or 16 bits per channel, without sign")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def write_image(path: str | Path, picture: np.ndarray) -> None:
-    """Writes a picture (H, W, 3) as its suffix says: whole, or not at all.
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """Writes an image (H, W, 3) as its suffix says: whole, or not at all.
 
     .png         uint8 or uint16
     .tif, .tiff  uint8 or uint16, compressed without loss (deflate)
     .jpg, .jpeg  uint8, with quality 95
-    Raises UserError for another suffix or picture, and SaveError if the file cannot be written; what was there before
+    Raises UserError for another suffix or image, and SaveError if the file cannot be written; what was there before
     is then still whole.
     """
     path = Path(path)
     suffix, name = path.suffix.lower(), printable(path)
     if suffix not in _WRITERS:
         raise UserError(f"{name}: cannot be written; name it with one of {', '.join(_WRITERS)}")
-    if picture.shape[2:] != (3,) or picture.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{name}: {picture.dtype} {picture.shape} given; give uint8 or uint16 (H, W, 3)")
-    if suffix in (".jpg", ".jpeg") and picture.dtype != np.uint8:
-        raise UserError(f"{name}: {picture.dtype} given, and JPEG has 8 bits; give uint8, or name it .png or .tif")
+    if image.shape[2:] != (3,) or image.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{name}: {image.dtype} {image.shape} given; give uint8 or uint16 (H, W, 3)")
+    if suffix in (".jpg", ".jpeg") and image.dtype != np.uint8:
+        raise UserError(f"{name}: {image.dtype} given, and JPEG has 8 bits; give uint8, or name it .png or .tif")
     try:
-        written, content = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), _WRITERS[suffix])
+        written, content = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _WRITERS[suffix])
     except cv2.error:  # no pixels, or more than the format can hold
         written = False
     if not written:
-        height, width, _ = picture.shape
-        raise UserError(f"{name}: {suffix} cannot hold {width} x {height} pixels; cut the picture to pieces")
+        height, width, _ = image.shape
+        raise UserError(f"{name}: {suffix} cannot hold {width} x {height} pixels; cut the image to pieces")
     write_atomically(path, content.tobytes())
 
 
-def to_tensor(picture: np.ndarray) -> Tensor:
-    """A picture (H, W, 3), uint8 or uint16, as a tensor (3, H, W), float32, 0..1. to_uint is its inverse."""
-    planes = np.ascontiguousarray(picture.transpose(2, 0, 1)).astype(np.float32)
-    return torch.from_numpy(planes / np.iinfo(picture.dtype).max)
+def to_tensor(image: np.ndarray) -> Tensor:
+    """An image (H, W, 3), uint8 or uint16, as a tensor (3, H, W), float32, 0..1. to_uint is its inverse."""
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32)
+    return torch.from_numpy(planes / np.iinfo(image.dtype).max)
 
 
 def to_uint(srgb: Tensor, dtype: type[np.uint8] | type[np.uint16] | np.dtype) -> np.ndarray:
-    """A tensor (3, H, W), clipped to 0..1, on any device, as a picture (H, W, 3), rounded to uint8 or uint16."""
+    """A tensor (3, H, W), clipped to 0..1, on any device, as an image (H, W, 3), rounded to uint8 or uint16."""
     levels = (srgb.float().clamp(0, 1) * np.iinfo(dtype).max).round()
     return np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy().astype(dtype))
 

@@ -81,4 +81,4 @@ def _alone(file: Path, other: str, name: Name) -> str:
 
 def _no_picture(folder: str) -> str:
     suffixes = ", ".join([*sorted(IMAGE_SUFFIXES), "raw files"])
-    return f"{folder}: holds no picture; put some there ({suffixes}), or name another"
+    return f"{folder}: holds no image file; put some there ({suffixes}), or name another"
