@@ -5,12 +5,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from restore.camera.raw_file import RAW_SUFFIXES
 from restore.data.sources.base import DataSet, Found, PathText, Recording, found
-from restore.data.sources.reading import PICTURES, RAW_FILES, read_picture_or_raw
-from restore.files.images import files_below
+from restore.data.sources.reading import read_picture_or_raw
+from restore.files.images import IMAGE_SUFFIXES
+from restore.files.paths import files_below
 from transforms.sensor.mosaic import Mosaic
-
-SUFFIXES = PICTURES | RAW_FILES
 
 
 class Folder(DataSet):
@@ -60,14 +60,14 @@ Name = tuple[bool, Path]
 
 
 def _images(folder: str) -> list[Path]:
-    return [file for file in files_below(folder) if file.suffix.lower() in SUFFIXES]
+    return [file for file in files_below(folder) if file.suffix.lower() in IMAGE_SUFFIXES | RAW_SUFFIXES]
 
 
 def _by_name(folder: str, left_out: list[str]) -> dict[Name, Path]:
     """The images of a folder by their names. Of two that differ in the suffix alone the second is left out."""
     files: dict[Name, Path] = {}
     for file in _images(folder):
-        name = file.suffix.lower() in RAW_FILES, file.relative_to(folder).with_suffix("")
+        name = file.suffix.lower() in RAW_SUFFIXES, file.relative_to(folder).with_suffix("")
         if name in files:
             left_out.append(f"{file}: named as {files[name].name} is, which was taken; keep one of them")
         files.setdefault(name, file)
@@ -80,5 +80,5 @@ def _alone(file: Path, other: str, name: Name) -> str:
 
 
 def _no_picture(folder: str) -> str:
-    suffixes = ", ".join([*sorted(PICTURES), "raw files"])
-    return f"{folder}: holds no picture; put some there ({suffixes}), or name another"
+    suffixes = ", ".join([*sorted(IMAGE_SUFFIXES), "raw files"])
+    return f"{folder}: holds no image file; put some there ({suffixes}), or name another"

@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from restore.camera.raw_file import RAW_SUFFIXES
 from restore.data.sources.base import DataSet, Found, PathText, Recording, found
-from restore.data.sources.reading import RAW_FILES, read_mosaic
-from restore.files.images import files_below
+from restore.data.sources.reading import read_mosaic
+from restore.files.paths import files_below
 from transforms.sensor.mosaic import Mosaic
 
 SID_FILE = re.compile(r"(?P<scene>(?P<part>\d)\d{4})_\d{2}_(?P<seconds>[\d.]+)s\.\w+")
@@ -93,4 +94,4 @@ class ELD(DataSet):
 
 
 def _raw_files(folder: str | Path) -> list[Path]:
-    return [file for file in files_below(folder) if file.suffix.lower() in RAW_FILES]
+    return [file for file in files_below(folder) if file.suffix.lower() in RAW_SUFFIXES]
