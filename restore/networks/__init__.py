@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
-from torch import nn
 
 from options.base import parse
+from restore.networks.base import Generator
 from restore.networks.scunet import SCUNetOptions
 from restore.networks.unet import UNetOptions
 from restore.networks.weights import load_weights, read_state_dict
@@ -15,8 +15,8 @@ GeneratorOptions = Annotated[SCUNetOptions | UNetOptions, Field(discriminator="c
 """The networks that an option file can choose as its generator."""
 
 
-def build_generator(options: Any, weights: str | Path | None = None) -> nn.Module:
-    """A network that restores (B, n_channels, H, W) of any H and W, with random weights or those of a file.
+def build_generator(options: Any, weights: str | Path | None = None) -> Generator:
+    """A network that restores images of any height and width, with random weights or those of a file.
 
     options  a dict as in an option file's "generator", or the validated section
     weights  a .pth of ours, or as the network's authors publish it; it must hold every weight of the network

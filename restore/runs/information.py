@@ -35,7 +35,7 @@ def describe(options: TrainingOptions, report: ValidationReport, **progress: flo
         "model_architecture": generator.class_name,
         "n_channels": generator.n_channels,
         "layout": transforms.build(options.transforms_test).layout.name,
-        "config": json.dumps(generator.model_dump(mode="json").get("config"), separators=(",", ":")),
+        "config": json.dumps(generator.stages, separators=(",", ":")),
         "use_sigmoid": generator.use_sigmoid,
         "generator": generator.model_dump(mode="json"),
         "in_res": next((step.h for step in options.transforms_train if isinstance(step, Crop)), None),
