@@ -14,7 +14,7 @@ from losses.adversarial import AdversarialOptions, Gan, LsGan, RaGan, SoftplusGa
 from losses.perceptual import FeatureOptions, LpipsAlex, LpipsSqueeze, LpipsVgg, Vgg
 from losses.pixel import L1, L2, Charbonnier, MsSsim, Ssim
 from losses.term import TermOptions
-from losses.weighted import Facts, Render, WeightedLoss
+from losses.weighted import Metadata, Render, WeightedLoss
 from options.base import Options, parse
 from options.choices import Choices
 from options.errors import UserError
@@ -37,8 +37,8 @@ def build(
 
     options     a term's section by its name, as data or finished; terms of weight 0 are left out
     n_channels  planes of the images that will be compared
-    render      (image, facts) -> sRGB (B, 3, H, W) in 0..1, differentiable: what the feature terms look at. Without it
-                images of 3 channels are taken as they are.
+    render      (image, metadata) -> sRGB (B, 3, H, W) in 0..1, differentiable: what the feature terms look at. Without
+                it images of 3 channels are taken as they are.
     Raises UserError for mistakes in the options, and where a feature term's weights can't be had.
     """
     if not all(isinstance(section, TermOptions) for section in options.values()):
@@ -119,5 +119,5 @@ def _warnings(sections: Mapping[str, TermOptions]) -> list[str]:
     return []
 
 
-def _as_it_is(image: Tensor, facts: Facts) -> Tensor:
+def _as_it_is(image: Tensor, metadata: Metadata) -> Tensor:
     return image

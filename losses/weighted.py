@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from losses.adversarial import AdversarialTerm
 from losses.term import TermOptions
+from transforms import RawMetadata
 
-Facts = dict[str, Tensor]
-Render = Callable[[Tensor, Facts], Tensor]
+Metadata = RawMetadata | None
+Render = Callable[[Tensor, Metadata], Tensor]
 
 
 class WeightedLoss(nn.Module):
@@ -20,12 +21,12 @@ class WeightedLoss(nn.Module):
         ...
         loss.constrain(discriminator)                                                     # after its update
 
-        values = loss.generator_terms(restored, clean, facts, discriminator)              # the generator's turn
+        values = loss.generator_terms(restored, clean, metadata, discriminator)              # the generator's turn
         loss.total(values).backward()
 
     sections  the terms' options by name: their weight, family and class_name
     terms     the terms themselves, by the same names
-    render    (image, facts) -> sRGB (B, 3, H, W) in 0..1: what the feature terms look at
+    render    (image, metadata) -> sRGB (B, 3, H, W) in 0..1: what the feature terms look at
     warnings  what is allowed but hardly meant, a line each, for the caller to show
     """
 
@@ -50,20 +51,20 @@ class WeightedLoss(nn.Module):
         return next((section.critic_steps for section in self.sections.values() if section.family == "gan"), 0)
 
     def generator_terms(
-        self, restored: Tensor, clean: Tensor, facts: Facts, discriminator: nn.Module | None = None
+        self, restored: Tensor, clean: Tensor, metadata: Metadata, discriminator: nn.Module | None = None
     ) -> dict[str, Tensor]:
         """What the generator minimises: every term's unweighted value by name, scalars in float32.
 
         restored, clean  (B, C, H, W), nominally 0..1
-        facts            what the rendering for the feature terms needs, batched
+        metadata         what the rendering for the feature terms needs, batched
         discriminator    needed where there is an adversarial term. It should be frozen: gradients flow through it.
         """
-        return self._values(list(self.terms), restored, clean, facts, discriminator)
+        return self._values(list(self.terms), restored, clean, metadata, discriminator)
 
-    def comparison(self, restored: Tensor, clean: Tensor, facts: Facts) -> Tensor:
+    def comparison(self, restored: Tensor, clean: Tensor, metadata: Metadata) -> Tensor:
         """The weighted sum of the terms that compare with the clean image, the validation loss: a scalar."""
         comparing = [name for name, section in self.sections.items() if section.family != "gan"]
-        return self.total(self._values(comparing, restored, clean, facts, None))
+        return self.total(self._values(comparing, restored, clean, metadata, None))
 
     def total(self, values: dict[str, Tensor]) -> Tensor:
         """Sum of weight * value: a scalar."""
@@ -83,11 +84,11 @@ class WeightedLoss(nn.Module):
         self.adversarial.constrain(discriminator)
 
     def _values(
-        self, names: list[str], restored: Tensor, clean: Tensor, facts: Facts, discriminator: nn.Module | None
+        self, names: list[str], restored: Tensor, clean: Tensor, metadata: Metadata, discriminator: nn.Module | None
     ) -> dict[str, Tensor]:
         with torch.autocast(restored.device.type, enabled=False):
             restored, clean = restored.float(), clean.float()
             seen = {"pixel": (restored, clean), "gan": (restored, clean, discriminator)}
             if any(self.sections[name].family == "feature" for name in names):
-                seen["feature"] = (self.render(restored, facts), self.render(clean, facts))
+                seen["feature"] = (self.render(restored, metadata), self.render(clean, metadata))
             return {name: self.terms[name](*seen[self.sections[name].family]) for name in names}

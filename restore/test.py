@@ -16,7 +16,6 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-import transforms
 from options.base import parse
 from options.errors import UserError
 from restore.compute.device import describe_device
@@ -27,9 +26,8 @@ from restore.files.atomic import make_folder
 from restore.files.images import BadImage, find_images, read_image, to_tensor, to_uint, write_image
 from restore.inference.restorer import Restorer
 from restore.inference.results import Results
-from transforms import Sample, render
-from transforms.base import Crop
-from transforms.conditioning import Conditioning
+from transforms import SRGB, Pipeline, Sample
+from transforms.pipeline import check_order
 from transforms.rgb_to_raw import RgbToRawTransform
 
 STRIPS = "strips"
@@ -48,7 +46,7 @@ def main(arguments: Namespace) -> None:
     _refuse_to_write_into(output, {"--input": arguments.input, "--target": arguments.target})
     files = [file.relative_to(source) for file in find_images(source)]
     names = _output_names(files)
-    raw = restorer.n_channels == 4
+    raw = restorer.layout.raw
     if raw and arguments.target:
         raise UserError("--target: a raw model measures against the photographs that it degrades itself; leave it out")
     if arguments.iso is not None and not raw:
@@ -67,7 +65,7 @@ def main(arguments: Namespace) -> None:
         except UserError as mistake:
             results.left_out.append(f"{source / file}: {mistake}")
             continue
-        noise = (sample.facts["shot"], sample.facts["read"]) if sample.facts else None
+        noise = sample.metadata and sample.metadata.noise
         restored = restorer(sample.degraded, noise, arguments.tile, arguments.overlap)
         _write_pictures(output, names[file], picture.dtype, sample, restored)
         results.add(str(file), noisy, _measured(restored, sample))
@@ -82,11 +80,11 @@ def main(arguments: Namespace) -> None:
 
 def _degraded_photographs(restorer: Restorer, iso: int | None) -> SampleOf:
     """Whole photographs degraded by the chain that the model was validated with; conditioning is the restorer's."""
-    steps = restorer.information.transforms_test
+    steps = restorer.chain.transforms
     if iso is not None:
-        steps = [_at_iso(step, iso) if isinstance(step, RgbToRawTransform) else step for step in steps]
-    place = f"{restorer.path.with_suffix('.json')}: transforms_test"
-    chain = transforms.build(steps, place).without(Crop, Conditioning)
+        steps = tuple(_at_iso(step, iso) if isinstance(step, RgbToRawTransform) else step for step in steps)
+    check_order(list(steps), f"{restorer.path.with_suffix('.json')}: transforms_test")
+    chain = Pipeline(steps).for_whole_images()
     return lambda file, picture: chain(picture, seeded_generator(SEED, file.as_posix()))
 
 
@@ -107,7 +105,7 @@ def _pictures(target: str | None) -> SampleOf:
     def sample_of(file: Path, picture: np.ndarray) -> Sample:
         degraded = to_tensor(picture)
         if not target:
-            return Sample(degraded, None, {})
+            return Sample(degraded, None, None, SRGB)
         clean_file = clean_files.get(file.with_suffix(""))
         if clean_file is None:
             raise UserError(f"{target} has no picture of this name; add it, or leave out --target")
@@ -117,7 +115,7 @@ def _pictures(target: str | None) -> SampleOf:
                 f"{_size(degraded)} pixels, but {clean_file} has {_size(clean)}; "
                 f"a picture and its target must have one size"
             )
-        return Sample(degraded, clean, {})
+        return Sample(degraded, clean, None, SRGB)
 
     return sample_of
 
@@ -125,14 +123,15 @@ def _pictures(target: str | None) -> SampleOf:
 def _measured(image: Tensor, sample: Sample) -> dict[str, float]:
     if sample.clean is None:
         return {}
-    return {name: float(value) for name, value in measure(image, sample.clean, sample.facts, render).items()}
+    return {name: float(value) for name, value in measure(image, sample.clean, sample.metadata, sample.layout).items()}
 
 
 def _write_pictures(output: Path, name: Path, depth: np.dtype, sample: Sample, restored: Tensor) -> None:
     """The restored picture in the depth of the one that came in, and in strips/ degraded | restored | clean."""
     for path in (output / name, output / STRIPS / name):
         make_folder(path.parent)
-    shown = [render(image, sample.facts) for image in (sample.degraded, restored, sample.clean) if image is not None]
+    images = [image for image in (sample.degraded, restored, sample.clean) if image is not None]
+    shown = [sample.layout.render(image, sample.metadata) for image in images]
     write_image(output / name, to_uint(shown[1], depth))
     write_image(output / STRIPS / name, to_uint(strip(shown, LARGEST), np.uint8))
 

@@ -9,7 +9,7 @@ import torch
 from transforms.sensor.bayer import PATTERNS, rearrange, unify, unify_padded
 from transforms.sensor.cameras import draw_camera
 from transforms.sensor.mosaicking import packed_raw
-from transforms.sensor.rendering import pack, render, unpack
+from transforms.sensor.rendering import develop, pack, unpack
 
 START = {"RGGB": (0, 0), "GRBG": (0, 1), "GBRG": (1, 0), "BGGR": (1, 1)}
 """Where a mosaic of this pattern begins in an RGGB mosaic."""
@@ -50,19 +50,19 @@ def colours_of(mosaic):
 
 
 def grey_mosaic(height=64, width=64):
-    """An RGGB mosaic of a grey scene that gets brighter from corner to corner, and the facts that render it."""
+    """An RGGB mosaic of a grey scene that gets brighter from corner to corner, and the camera that develops it."""
     brightness = np.add.outer(np.arange(height), np.arange(width)) / (height + width)
     image = np.repeat((40 + 120 * brightness)[..., None], 3, axis=2) / 255
     camera = draw_camera("fixed", torch.Generator().manual_seed(0))
-    return unpack(torch.from_numpy(packed_raw(image.astype(np.float32), camera))).numpy(), camera._asdict()
+    return unpack(torch.from_numpy(packed_raw(image.astype(np.float32), camera))).numpy(), camera
 
 
-def cast(mosaic, facts):
+def cast(mosaic, camera):
     """The greatest difference between the colours of a pixel, once this RGGB mosaic is rendered: 0 to 1.
 
     Near the edges, where demosaicing sees the scene mirrored, its ramp has a crease, and so a little colour.
     """
-    picture = render(planes(mosaic), facts)[:, 5:-5, 5:-5]
+    picture = develop(planes(mosaic), camera)[:, 5:-5, 5:-5]
     return (picture.amax(0) - picture.amin(0)).max().item()
 
 
@@ -115,17 +115,17 @@ def test_a_flip_changes_the_phase_along_even_sides_alone():
 @FOUR_PATTERNS
 @pytest.mark.parametrize("move", MOVES)
 def test_a_grey_scene_stays_grey_in_every_phase_and_any_way_round(pattern, move):
-    mosaic, facts = grey_mosaic()
+    mosaic, camera = grey_mosaic()
     top, left = START[pattern]
     for bottom, right in product((-1, -2), repeat=2):
         moved = rearrange(mosaic[top:bottom, left:right], pattern, MOVES[move][0])
-        assert cast(unify(*moved), facts) < 1e-3
-        assert cast(unify_padded(*moved)[0], facts) < 1e-3
+        assert cast(unify(*moved), camera) < 1e-3
+        assert cast(unify_padded(*moved)[0], camera) < 1e-3
 
 
 @FOUR_PATTERNS
 def test_a_phase_taken_for_another_would_show(pattern):
-    mosaic, facts = grey_mosaic()
+    mosaic, camera = grey_mosaic()
     top, left = START[pattern]
     for wrong in set(PATTERNS) - {pattern}:
-        assert cast(unify(mosaic[top:, left:], wrong), facts) > 0.1
+        assert cast(unify(mosaic[top:, left:], wrong), camera) > 0.1

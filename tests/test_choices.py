@@ -214,8 +214,8 @@ def test_reading_an_option_file_and_building_its_parts_parses_once(option_file, 
     losses.build(read.losses, n_channels=4)
     build_generator(read.generator)
     assert len(parsed) == 1
-    assert all(step is section for step, section in zip(train.options, read.transforms_train, strict=True))
-    assert all(step is section for step, section in zip(test.options, read.transforms_test, strict=True))
+    assert all(step is section for step, section in zip(train.transforms, read.transforms_train, strict=True))
+    assert all(step is section for step, section in zip(test.transforms, read.transforms_test, strict=True))
 
 
 def test_an_entry_of_a_path_is_a_folder_or_a_pair_of_them_or_a_section_and_is_written_back_so():

@@ -18,7 +18,7 @@ from restore.networks import build_generator
 from restore.test import main as restore_folder
 from restore.train import main as train
 from restore.training.option_file import read_option_file
-from transforms import degraded_to_raw, restored_to_raw
+from transforms import RGGB, unconditioned, unconditioned_degraded
 
 TO_RAW = {"class_name": "RgbToRawTransform"}
 TO_TENSOR = {"class_name": "ToTensor2"}
@@ -34,11 +34,11 @@ def sample_of(chain, picture=None):
 @pytest.mark.parametrize("chain", [STABILIZED, MAPPED])
 def test_conditioning_loses_nothing_of_what_the_camera_recorded(chain):
     plain, conditioned = sample_of([TO_RAW, TO_TENSOR]), sample_of(chain)
-    degraded = degraded_to_raw(conditioned.degraded, conditioned.facts)
-    shot, read = (plain.facts[name][:, None, None] for name in ("shot", "read"))
+    degraded = unconditioned_degraded(conditioned.degraded, conditioned.metadata, RGGB)
+    shot, read = (values[:, None, None] for values in plain.metadata.noise)
     lowest = -(0.375 * shot**2 + read) / shot  # the Anscombe transform has no root below
     assert_close(degraded, torch.maximum(plain.degraded, lowest) if chain is STABILIZED else plain.degraded)
-    assert_close(restored_to_raw(conditioned.clean, conditioned.facts), plain.clean, rtol=0, atol=1e-6)
+    assert_close(unconditioned(conditioned.clean, conditioned.metadata), plain.clean, rtol=0, atol=1e-6)
 
 
 def test_stabilised_noise_is_equally_strong_from_dark_to_bright():
@@ -63,14 +63,14 @@ def test_the_map_is_the_standard_deviation_of_the_noise():
     sample = sample_of(MAPPED)
     assert sample.degraded.shape == (8, 256, 256)
     assert sample.clean.shape == (4, 256, 256)
-    shot, read = sample.facts["shot"][0], sample.facts["read"][0]
+    shot, read = sample.metadata.noise.shot[0], sample.metadata.noise.read[0]
     assert_close(sample.degraded[4:], (shot * sample.degraded[:4].clamp(min=0) + read).sqrt())
 
 
 def test_the_inverse_lets_gradients_through_where_there_is_light():
     sample = sample_of(STABILIZED)
     restored = sample.degraded.clone().requires_grad_()
-    raw = restored_to_raw(restored, sample.facts)
+    raw = unconditioned(restored, sample.metadata)
     raw.sum().backward()
     assert restored.grad.isfinite().all()
     assert (restored.grad[raw > 1e-4] > 0).all()
@@ -93,7 +93,7 @@ def test_a_conditioning_in_the_wrong_place_is_named(chain, mistake):
 def test_stabilising_noise_that_light_hardly_changes_loses_nothing_either(model):
     sample = sample_of([{**TO_RAW, "noise_model": model}, *STABILIZED[1:]])
     plain = sample_of([{**TO_RAW, "noise_model": model}, TO_TENSOR])
-    assert_close(restored_to_raw(sample.clean, sample.facts), plain.clean, rtol=0, atol=1e-4)
+    assert_close(unconditioned(sample.clean, sample.metadata), plain.clean, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["UNet", "SCUNet"])

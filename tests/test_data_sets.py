@@ -34,7 +34,7 @@ def test_a_raw_file_keeps_its_cameras_colours_and_noise_in_the_store(workplace):
     write_raw(workplace / "raw/one.dng", as_shot_neutral=(0.5, 1, 0.8), noise_profile=[(1e-3, 1e-6)])
     opened("raw")
     (photograph,) = opened("raw").usable  # from the store
-    _, camera, (shot, read) = photograph.image()
+    camera, (shot, read), _ = photograph.image().metadata
     assert camera.white_balance.tolist() == pytest.approx([2, 1, 1.25], abs=1e-3)
     assert camera.rgb_to_camera.sum(1).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
     assert shot.tolist() == pytest.approx([1e-3] * 4)
@@ -58,7 +58,7 @@ def test_pairs_match_by_subfolder_and_name_and_the_unmatched_are_named(workplace
     write_picture(workplace / "clean/a/3.png")
     write_picture(workplace / "clean/a/1.tif")
     found = opened({"degraded": "noisy", "clean": "clean"}, chain=[TO_TENSOR])
-    values = [[int(one[0, 0, 0]) for one in photograph.image()] for photograph in found.usable]
+    values = [[int(one[0, 0, 0]) for one in photograph.image()[:2]] for photograph in found.usable]
     assert values == [[90, 100], [91, 101]]
     assert sorted(found.left_out) == [
         "clean/a/1.tif: named as 1.png is, which was taken; keep one of them",

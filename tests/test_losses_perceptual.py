@@ -16,9 +16,10 @@ import torchvision
 from torch.nn import functional
 
 import losses
-import transforms
 from losses import backbones
 from options.errors import UserError
+from transforms import RGGB, NoiseProfile, RawMetadata
+from transforms.sensor.cameras import Camera
 
 MODELS = {"lpips_vgg": "vgg16", "lpips_alex": "alexnet", "lpips_squeeze": "squeezenet1_1", "vgg": "vgg19"}
 FILES = {
@@ -69,9 +70,9 @@ def image(seed: int, side: int = 64) -> torch.Tensor:
 
 
 def test_equal_images_are_no_distance_apart_and_others_are(terms):
-    for name, value in terms.generator_terms(image(0), image(0), {}).items():
+    for name, value in terms.generator_terms(image(0), image(0), None).items():
         assert value.item() == 0, name
-    for name, value in terms.generator_terms(image(0), image(1), {}).items():
+    for name, value in terms.generator_terms(image(0), image(1), None).items():
         assert value.item() > 1e-3, name
 
 
@@ -79,7 +80,7 @@ def test_gradients_reach_the_restored_image_and_nothing_else(terms):
     before = {name: weight.clone() for name, weight in terms.state_dict().items()}
     for name in MODELS:
         restored = image(0).requires_grad_()
-        terms.generator_terms(restored, image(1), {})[name].backward()
+        terms.generator_terms(restored, image(1), None)[name].backward()
         assert restored.grad.isfinite().all(), name
         assert restored.grad.norm() > 0, name
     assert not [name for name, parameter in terms.named_parameters() if parameter.requires_grad]
@@ -89,16 +90,16 @@ def test_gradients_reach_the_restored_image_and_nothing_else(terms):
 def test_the_networks_stay_in_evaluation_mode(terms):
     terms.train()
     assert not [name for name, module in terms.named_modules() if module.training and name.startswith("registered.")]
-    first, second = (terms.generator_terms(image(0), image(1), {}) for _ in range(2))  # no dropout
+    first, second = (terms.generator_terms(image(0), image(1), None) for _ in range(2))  # no dropout
     assert all(torch.equal(first[name], second[name]) for name in MODELS)
 
 
 @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
 def test_half_precision_images_are_compared_in_float32(terms, precision):
     restored = image(0).to(precision)
-    expected = terms.generator_terms(restored.float(), image(1), {})
+    expected = terms.generator_terms(restored.float(), image(1), None)
     with torch.autocast("cpu", torch.bfloat16):
-        values = terms.generator_terms(restored, image(1), {})
+        values = terms.generator_terms(restored, image(1), None)
     assert {value.dtype for value in values.values()} == {torch.float32}
     assert all(torch.equal(values[name], expected[name]) for name in MODELS)
 
@@ -111,7 +112,7 @@ def test_lpips_equals_the_package_on_images_scaled_to_its_range(net, published, 
     (cache / file).symlink_to(published / file)
     theirs = lpips.LPIPS(net=net, verbose=False)
     expected = theirs(2 * image(0) - 1, 2 * image(1) - 1).mean()
-    values = terms.generator_terms(image(0), image(1), {})
+    values = terms.generator_terms(image(0), image(1), None)
     torch.testing.assert_close(values[f"lpips_{net}"], expected.detach())
     assert not torch.isclose(theirs(image(0), image(1)).mean(), expected, rtol=1e-2), "the range must matter here"
 
@@ -123,7 +124,7 @@ def test_places_without_an_active_feature_make_no_nan_on_the_way_back(published,
     section = {"class_name": "lpips_squeeze", "weights_path": str(tmp_path / "quiet.pth")}
     restored = (image(0) * torch.linspace(0, 3, 64)).requires_grad_()  # the darker part is below every threshold
     with torch.autograd.set_detect_anomaly(True):
-        losses.build({"term": section}, n_channels=3).comparison(restored, image(1), {}).backward()
+        losses.build({"term": section}, n_channels=3).comparison(restored, image(1), None).backward()
     assert restored.grad.isfinite().all()
     assert restored.grad.norm() > 0
 
@@ -146,39 +147,40 @@ def test_vgg_compares_features_before_their_relu_of_imagenet_normalised_images(p
 
     restored, clean = layers(image(0)), layers(image(1))
     expected = 0.5 * (restored[0] - clean[0]).abs().mean() + 2 * (restored[5] - clean[5]).abs().mean()
-    value = losses.build({"term": section}, n_channels=3).comparison(image(0), image(1), {})
+    value = losses.build({"term": section}, n_channels=3).comparison(image(0), image(1), None)
     assert (restored[0] < 0).any()
     torch.testing.assert_close(value, expected)
 
 
 def test_feature_terms_look_at_the_rendered_images(published):
-    def render(packed, facts):
-        return packed[:, :3] * facts["gain"].view(-1, 1, 1, 1)
+    def render(packed, metadata):
+        return packed[:, :3] * metadata.noise.shot.view(-1, 1, 1, 1)
 
     section = {"class_name": "lpips_squeeze", "weights_path": str(published / FILES["squeezenet1_1"])}
-    facts = {"gain": torch.tensor([0.5, 2.0])}
+    metadata = RawMetadata(None, NoiseProfile(torch.tensor([0.5, 2.0]), None))
     restored, clean = (torch.cat((image(seed), image(7)[:, :1]), dim=1) for seed in (0, 1))
     restored.requires_grad_()
-    value = losses.build({"term": section}, n_channels=4, render=render).comparison(restored, clean, facts)
+    value = losses.build({"term": section}, n_channels=4, render=render).comparison(restored, clean, metadata)
     value.backward()
     seen = losses.build({"term": section}, n_channels=3)
     gains = torch.tensor([0.5, 2.0]).view(-1, 1, 1, 1)
-    torch.testing.assert_close(value, seen.comparison(image(0) * gains, image(1) * gains, {}))
+    torch.testing.assert_close(value, seen.comparison(image(0) * gains, image(1) * gains, None))
     assert restored.grad[:, :3].norm() > 0
     assert restored.grad[:, 3].norm() == 0
 
 
 def test_gradients_reach_packed_raw_through_the_rendering(published):
     section = {"class_name": "lpips_squeeze", "weights_path": str(published / FILES["squeezenet1_1"])}
-    weighted = losses.build({"term": section}, n_channels=4, render=transforms.render)
-    facts = {"rgb_to_camera": torch.eye(3).expand(2, 3, 3), "white_balance": torch.tensor([[2.0, 1.0, 1.6]] * 2)}
+    weighted = losses.build({"term": section}, n_channels=4, render=RGGB.render)
+    camera = Camera(torch.eye(3).expand(2, 3, 3), torch.tensor([[2.0, 1.0, 1.6]] * 2))
+    metadata = RawMetadata(camera, NoiseProfile.unknown())
     clean = 0.4 * torch.rand(2, 4, 32, 32, generator=torch.Generator().manual_seed(1))
     restored = 0.8 * clean
     restored[..., :8, :] = 0  # black, below black, and white: where curves have steep or no slope
     restored[..., 8:12, :] = -0.01
     restored[..., 12:16, :] = 1
     restored.requires_grad_()
-    weighted.comparison(restored, clean, facts).backward()
+    weighted.comparison(restored, clean, metadata).backward()
     assert restored.grad.isfinite().all()
     assert (restored.grad[..., 16:, :] != 0).float().mean() > 0.9
 
@@ -201,7 +203,7 @@ def test_building_prints_nothing_and_draws_none_of_the_runs_random_numbers(publi
 def test_weights_are_found_in_torchvisions_cache(published, cache):
     shutil.copy(published / FILES["squeezenet1_1"], cache)
     weighted = losses.build({"look": {"class_name": "lpips_squeeze"}}, n_channels=3)
-    assert weighted.comparison(image(0), image(1), {}) > 0
+    assert weighted.comparison(image(0), image(1), None) > 0
 
 
 @pytest.mark.parametrize("class_name", MODELS)

@@ -10,6 +10,9 @@ from torch.nn import functional
 
 from options.errors import UserError
 from restore.evaluation.metrics import MeanMetrics, measure, psnr, ssim
+from transforms import RGGB, SRGB, NoiseProfile, RawMetadata
+from transforms.sensor.cameras import Camera
+from transforms.sensor.rendering import develop
 
 
 def noisy_pair(*shape: int, noise: float = 0.1) -> tuple[Tensor, Tensor]:
@@ -34,7 +37,7 @@ def test_the_estimate_is_clipped_and_the_clean_image_is_not():
 def test_identical_images_have_metrics_that_json_can_hold():
     clean = torch.rand(2, 3, 16, 16)
     metrics = MeanMetrics()
-    metrics.add(measure(clean, clean, {}, render=None))
+    metrics.add(measure(clean, clean, None, SRGB))
     assert json.loads(json.dumps(metrics.mean(), allow_nan=False)) == {"psnr_srgb": 100, "ssim_srgb": 1}
 
 
@@ -95,17 +98,12 @@ def test_the_mean_counts_each_image_once_whatever_the_batches():
 
 def test_raw_is_measured_as_it_is_and_as_rendered_for_the_eye():
     estimate, clean = noisy_pair(2, 4, 16, 16)
-    facts = {"white_balance": torch.ones(2, 3)}
-
-    def render(image: Tensor, given: dict[str, Tensor]) -> Tensor:
-        assert given is facts
-        return functional.interpolate(image[:, :3], scale_factor=2).clamp(0, 1) ** (1 / 2.2)
-
-    measured = measure(estimate, clean, facts, render)
+    camera = Camera(torch.eye(3).expand(2, 3, 3), torch.tensor([[2.0, 1.0, 1.6], [1.0, 1.0, 1.0]]))
+    measured = measure(estimate, clean, RawMetadata(camera, NoiseProfile.unknown()), RGGB)
     assert list(measured) == ["psnr_raw", "ssim_raw", "psnr_srgb", "ssim_srgb"]
     assert measured["psnr_raw"].tolist() == psnr(estimate, clean).tolist()
     assert measured["ssim_raw"].tolist() == ssim(estimate, clean).tolist()
-    seen, meant = render(estimate, facts), render(clean, facts)
+    seen, meant = develop(estimate, camera), develop(clean, camera)
     assert measured["psnr_srgb"].tolist() == psnr(seen, meant).tolist()
     assert measured["ssim_srgb"].tolist() == ssim(seen, meant).tolist()
     assert (measured["psnr_raw"] - measured["psnr_srgb"]).abs().min() > 0.1
@@ -113,6 +111,6 @@ def test_raw_is_measured_as_it_is_and_as_rendered_for_the_eye():
 
 def test_srgb_is_measured_without_rendering():
     estimate, clean = noisy_pair(1, 3, 16, 16)
-    measured = measure(estimate, clean, {}, render=None)
+    measured = measure(estimate, clean, None, SRGB)
     assert list(measured) == ["psnr_srgb", "ssim_srgb"]
     assert measured["psnr_srgb"].tolist() == psnr(estimate, clean).tolist()

@@ -9,10 +9,12 @@ import transforms
 from options.errors import UserError
 from transforms.downsample import Downsample
 from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomRotate
+from transforms.images import Pair
 from transforms.sample import ToTensor2
 from transforms.sensor.cameras import draw_camera
-from transforms.sensor.mosaic import Mosaic, Pair
-from transforms.sensor.rendering import render
+from transforms.sensor.layout import RGGB
+from transforms.sensor.metadata import NoiseProfile, RawMetadata
+from transforms.sensor.mosaic import Mosaic
 
 CAMERA = draw_camera("fixed", torch.Generator().manual_seed(0))
 LABELS = torch.tensor([1.0, 2.0, 3.0, 4.0])
@@ -29,7 +31,8 @@ def generator(seed=0):
 
 
 def raw(values, noise=None):
-    return Mosaic(np.asarray(values, np.float32), CAMERA, noise)
+    profile = NoiseProfile(*noise) if noise else NoiseProfile.unknown()
+    return Mosaic(np.asarray(values, np.float32), RawMetadata(CAMERA, profile))
 
 
 def labelled(height=12, width=12):
@@ -69,8 +72,8 @@ def test_every_plane_keeps_its_colour_and_its_noise_through_crops_flips_and_rota
         red, *_, blue = means = moved.packed().mean((1, 2))
         assert (red, blue) == (1, 4)
         assert moved.packed().std((1, 2)).max() == 0
-        assert torch.equal(moved.noise[0], means)  # where the greens change places, so does their noise
-        assert torch.equal(moved.noise[1], means)
+        assert torch.equal(moved.metadata.noise.shot, means)  # where the greens change places, so does their noise
+        assert torch.equal(moved.metadata.noise.read, means)
 
 
 def test_a_random_crop_of_a_mosaic_reaches_every_even_position():
@@ -100,10 +103,10 @@ def test_a_mosaic_is_flipped_both_ways_and_turned_all_four():
 def test_the_two_images_of_a_pair_move_alike(transform):
     photograph = np.arange(12 * 12 * 3, dtype=np.uint16).reshape(12, 12, 3)
     for seed in range(20):
-        pair = transform(Pair(photograph + 1000, photograph), generator(seed))
+        pair = transform(Pair(photograph + 1000, photograph, recorded=True), generator(seed))
         np.testing.assert_array_equal(pair.degraded - pair.clean, 1000)
         np.testing.assert_array_equal(pair.clean, transform(photograph, generator(seed)))
-        pair = transform(Pair(raw(numbered().values + 1000), numbered()), generator(seed))
+        pair = transform(Pair(raw(numbered().values + 1000), numbered(), recorded=True), generator(seed))
         np.testing.assert_array_equal(pair.degraded.values - pair.clean.values, 1000)
         np.testing.assert_array_equal(pair.clean.values, transform(numbered(), generator(seed)).values)
 
@@ -177,7 +180,7 @@ def test_a_packed_mosaic_has_its_own_memory():
 
 
 def test_the_noise_of_a_downsampled_mosaic_is_not_claimed_to_be_known():
-    assert labelled().downsample(2, 1).noise is None
+    assert not labelled().downsample(2, 1).metadata.noise.known
 
 
 @pytest.mark.parametrize(
@@ -185,7 +188,7 @@ def test_the_noise_of_a_downsampled_mosaic_is_not_claimed_to_be_known():
 )
 def test_the_same_chain_gives_raw_images_the_size_that_it_gives_photographs(moves):
     pipeline = transforms.build([*moves, TO_RAW, TO_TENSOR])
-    size = pipeline.smallest_image(raw=True)
+    size = pipeline.smallest_image(RGGB)
     for seed in range(20):
         assert pipeline(labelled(*size), generator(seed)).clean.shape == (4, 8, 8)
     for height, width in ((size[0] - 2, size[1]), (size[0], size[1] - 2)):
@@ -193,47 +196,109 @@ def test_the_same_chain_gives_raw_images_the_size_that_it_gives_photographs(move
             pipeline(labelled(height, width), generator())
 
 
+@pytest.mark.parametrize("moves", [[CROP, FLIP, ROTATE], [FLIP, ROTATE, CROP], [CROP, ROTATE, CROP, FLIP]])
+def test_a_chain_gives_the_same_of_a_raw_image_and_of_what_is_stored_of_it(moves):
+    chain = transforms.build([DOWNSAMPLE, *moves, TO_RAW, TO_TENSOR])
+    image = raw(np.random.default_rng(0).random((64, 72)))
+    stored = chain.prepare(image)
+    assert stored.shape == (32, 36)
+    for seed in range(20):
+        one, other = chain(image, generator(seed)), chain.tail(stored, generator(seed))
+        torch.testing.assert_close(one.clean, other.clean, rtol=0, atol=1e-6)  # a window's blur rounds otherwise
+        torch.testing.assert_close(one.degraded, other.degraded, rtol=0, atol=1e-5)
+
+
+def test_a_flipped_crop_keeps_its_size_and_moves_by_a_pixel_to_begin_with_red():
+    image = numbered(20, 20)
+    for crops in (all_of(RandomCrop(h=8, w=8), image), [image.crop(12, 12, 8, 8)], [image.crop(0, 0, 8, 8)]):
+        for crop in crops:
+            for axes in ([0], [1], [0, 1]):
+                flipped = crop.flip(axes)
+                assert flipped.shape == (8, 8)
+                near = {float(value) for value in image.crop(0, 0, 20, 20).values.flat}
+                assert set(flipped.values.flat) <= near
+                top, left = divmod(int(flipped.values[0, 0]), 20)
+                assert (top % 2, left % 2) == (0, 0)  # R of the frame
+
+
 def test_a_raw_image_comes_out_clean_in_its_own_colours():
     flat = 0.5 / CAMERA.white_balance.numpy()[[0, 1, 1, 2]].reshape(2, 2)
     grey = raw(np.tile(flat, (40, 40)))
     sample = transforms.build([FLIP, DOWNSAMPLE, CROP, TO_RAW, TO_TENSOR])(grey, generator())
-    picture = render(sample.clean, sample.facts)
+    picture = RGGB.render(sample.clean, sample.metadata)
     assert (picture.amax(0) - picture.amin(0)).max() < 1e-4
     assert not torch.equal(sample.degraded, sample.clean)
 
 
 def test_a_recorded_raw_pair_comes_out_as_it_is():
     noisy = raw(np.random.default_rng(0).random((12, 12)), (LABELS, LABELS / 9))
-    sample = transforms.build([TO_RAW, TO_TENSOR])(Pair(noisy, labelled()), generator())
+    sample = transforms.build([TO_RAW, TO_TENSOR])(Pair(noisy, labelled(), recorded=True), generator())
     assert torch.equal(sample.degraded, noisy.packed())
     assert torch.equal(sample.clean, labelled().packed())
-    assert torch.equal(sample.facts["white_balance"], CAMERA.white_balance)
+    assert torch.equal(sample.metadata.camera.white_balance, CAMERA.white_balance)
 
 
 def test_an_srgb_pair_becomes_its_two_tensors():
     degraded, clean = np.full((4, 6, 3), 51, np.uint8), np.full((4, 6, 3), 65535, np.uint16)
-    sample = ToTensor2()(Pair(degraded, clean), generator())
+    sample = ToTensor2()(Pair(degraded, clean, recorded=True), generator())
     assert torch.equal(sample.degraded, torch.full((3, 4, 6), 0.2))
     assert torch.equal(sample.clean, torch.ones(3, 4, 6))
-    assert sample.facts == {}
+    assert sample.metadata is None
 
 
 PHOTOGRAPH = np.zeros((12, 12, 3), np.uint8)
+METADATA = labelled().metadata
+
+
+def recorded(degraded, clean):
+    return Pair(degraded, clean, recorded=True)
 
 
 @pytest.mark.parametrize(
     ("chain", "image", "line"),
     [
         ([], labelled(), "a raw one given, and no transform makes raw samples; add a RgbToRawTransform"),
-        ([], Pair(labelled(), labelled()), "a raw one given, and no transform .*; add a RgbToRawTransform"),
-        ([TO_RAW], Pair(PHOTOGRAPH, PHOTOGRAPH), "a pair of sRGB images given, .*; remove that transform, or give the"),
-        ([DOWNSAMPLE], Pair(PHOTOGRAPH, PHOTOGRAPH), "a pair given, and Downsample would average .*; remove"),
-        ([DOWNSAMPLE, TO_RAW], Pair(labelled(), labelled()), "a pair given, and Downsample would average .*; remove"),
-        ([], Pair(PHOTOGRAPH, PHOTOGRAPH[:8]), r"a pair of \(12, 12, 3\) and \(8, 12, 3\) given; both must be"),
-        ([TO_RAW], Pair(labelled(), PHOTOGRAPH), r"a pair of \(12, 12\) and \(12, 12, 3\) given; both must be"),
-        ([], Pair(PHOTOGRAPH, PHOTOGRAPH[..., 0]), r"uint8 \(12, 12\) given; \(H, W, 3\) in uint8 or uint16 is needed"),
+        (
+            [],
+            recorded(labelled(), labelled()),
+            "a raw one given, and no transform .*; add a RgbToRawTransform",
+        ),
+        (
+            [TO_RAW],
+            recorded(PHOTOGRAPH, PHOTOGRAPH),
+            "a pair of sRGB images given, .*; remove that transform, or give the",
+        ),
+        (
+            [DOWNSAMPLE],
+            recorded(PHOTOGRAPH, PHOTOGRAPH),
+            "a pair given, and Downsample would average .*; remove",
+        ),
+        (
+            [DOWNSAMPLE, TO_RAW],
+            recorded(labelled(), labelled()),
+            "a pair given, and Downsample would average .*; remove",
+        ),
+        (
+            [],
+            recorded(PHOTOGRAPH, PHOTOGRAPH[:8]),
+            r"a pair of \(12, 12, 3\) and \(8, 12, 3\) given; both must be",
+        ),
+        (
+            [TO_RAW],
+            recorded(labelled(), PHOTOGRAPH),
+            r"a pair of \(12, 12\) and \(12, 12, 3\) given; both must be",
+        ),
+        (
+            [],
+            recorded(PHOTOGRAPH, PHOTOGRAPH[..., 0]),
+            r"uint8 \(12, 12\) given; \(H, W, 3\) in uint8 or uint16 is needed",
+        ),
         ([TO_RAW], raw(np.zeros((7, 8))), r"float32 \(7, 8\) given; a mosaic is \(H, W\), both even, in float32"),
-        ([TO_RAW], Mosaic(np.zeros((8, 8)), CAMERA), r"float64 \(8, 8\) given; a mosaic is \(H, W\), both even"),
+        (
+            [TO_RAW],
+            Mosaic(np.zeros((8, 8)), METADATA),
+            r"float64 \(8, 8\) given; a mosaic is \(H, W\), both even",
+        ),
     ],
 )
 def test_an_image_that_is_not_for_the_chain_is_refused_with_the_remedy(chain, image, line):
@@ -246,9 +311,9 @@ def test_an_image_that_is_not_for_the_chain_is_refused_with_the_remedy(chain, im
 def test_a_pair_of_unknown_noise_is_refused_where_the_noise_has_to_be_known(name):
     chain = transforms.build([TO_RAW, {"class_name": name}, TO_TENSOR])
     known, unknown = raw(numbered().values, (LABELS, LABELS)), numbered()
-    chain(Pair(known, unknown), generator())
-    with pytest.raises(UserError, match=rf"a pair of unknown noise given, and {name} has to know it; remove that"):
-        chain(Pair(unknown, unknown), generator())
+    chain(Pair(known, unknown, recorded=True), generator())
+    with pytest.raises(UserError, match=rf"{name} needs the noise level, and this pair's file has none; remove {name}"):
+        chain(Pair(unknown, unknown, recorded=True), generator())
 
 
 def test_a_clean_raw_image_is_clipped_at_white():

@@ -20,7 +20,7 @@ def test_sidd_pairs_are_upright_and_rggb_for_every_phone(workplace, phone, patte
     shape = {"RGGB": (30, 44), "GBRG": (28, 44), "BGGR": (28, 42)}[pattern]
     assert_rggb(photograph.image().degraded, 0.5, shape)
     assert_rggb(photograph.image().clean, 1, shape)
-    assert photograph.image().degraded.noise is None
+    assert not photograph.image().degraded.metadata.noise.known
 
 
 def test_sidd_takes_the_scenes_asked_for_and_names_what_is_missing_or_damaged(workplace):
@@ -52,7 +52,7 @@ def test_sid_pairs_are_equally_bright_and_of_the_part_asked_for(workplace):
     assert np.allclose(first.degraded.values, 100 * mosaic_of("RGGB", scale=0.1), atol=1e-2)
     assert np.allclose(second.degraded.values, 300 * mosaic_of("RGGB", scale=0.1), atol=3e-2)
     assert_rggb(first.clean)
-    shot, read = first.degraded.noise
+    shot, read = first.degraded.metadata.noise
     assert shot.tolist() == pytest.approx([1e-3] * 4), "the noise grows with the signal"
     assert read.tolist() == pytest.approx([1e-4] * 4)
     assert found.left_out == ["Sony/short/00002_00_0.1s.ARW: long has no 00002_*; copy that too or remove this"]
@@ -122,6 +122,6 @@ def test_a_sample_of_a_pair_is_the_recorded_pair(workplace):
     write_sidd(workplace, "0001_001_IP_00100_00060_3200_L", "RGGB")
     found = opened({"class_name": "SIDD", "path": "."})
     samples = Samples(found.usable, transforms.build(RAW_CHAIN), 0, "training")
-    sample = samples[0, 0]
+    sample, _ = samples[0, 0]
     assert torch.allclose(sample.degraded, sample.clean / 2), "nothing is added to it"
-    assert sample.facts["white_balance"].tolist() == pytest.approx([2.15, 1, 1.7])
+    assert sample.metadata.camera.white_balance.tolist() == pytest.approx([2.15, 1, 1.7])

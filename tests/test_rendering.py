@@ -6,14 +6,16 @@ from skimage import data
 from torch.testing import assert_close
 
 import transforms
-from transforms import demosaic, pack, render, unpack
-from transforms.sensor.cameras import rgb_to_camera
+from restore.data.batches import collate
+from transforms import RGGB, SRGB, demosaic, pack, unpack
+from transforms.sensor.cameras import Camera, rgb_to_camera
+from transforms.sensor.rendering import develop
 from transforms.sensor.unprocessing import unprocess
 
-FACTS = {
-    "rgb_to_camera": torch.tensor(rgb_to_camera([1, 1, 1, 1]), dtype=torch.float32),
-    "white_balance": 1.25 * torch.tensor([2.15, 1, 1.7]),
-}
+CAMERA = Camera(
+    rgb_to_camera=torch.tensor(rgb_to_camera([1, 1, 1, 1]), dtype=torch.float32),
+    white_balance=1.25 * torch.tensor([2.15, 1, 1.7]),
+)
 
 
 def mosaic_of(colour):
@@ -25,8 +27,8 @@ def mosaic_of(colour):
 
 
 def as_raw(photograph):
-    """(..., 3, H, W) sRGB -> its packed raw under FACTS."""
-    return pack(mosaic_of(unprocess(photograph, **FACTS)))
+    """(..., 3, H, W) sRGB -> its packed raw under CAMERA."""
+    return pack(mosaic_of(unprocess(photograph, *CAMERA)))
 
 
 def tensor_of(array):
@@ -81,7 +83,7 @@ def test_demosaicing_weighs_its_neighbours_as_malvar_he_and_cutler_publish(site,
 @pytest.mark.parametrize("colour", [(0.5, 0.5, 0.5), (0.98, 0.98, 0.98), (1, 1, 1), (0.8, 0.3, 0.2), (0.2, 0.4, 0.7)])
 def test_a_flat_patch_comes_back_in_every_pixel_without_frame_or_cast(colour):
     patch = torch.tensor(colour, dtype=torch.float32)[:, None, None].expand(3, 10, 12)
-    assert_close(render(as_raw(patch), FACTS), patch, rtol=0, atol=1e-4)
+    assert_close(develop(as_raw(patch), CAMERA), patch, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_a_flat_patch_comes_back_in_every_pixel_without_frame_or_cast(colour):
 def test_a_photograph_comes_back_from_raw_its_edges_too(name, floor, edge_floor):
     photograph = tensor_of(getattr(data, name)())
     photograph = photograph[:, : photograph.shape[1] // 2 * 2, : photograph.shape[2] // 2 * 2]
-    rendered = render(as_raw(photograph), FACTS)
+    rendered = develop(as_raw(photograph), CAMERA)
     edge = torch.ones(photograph.shape[1:], dtype=torch.bool)
     edge[2:-2, 2:-2] = False
     assert psnr(rendered, photograph) > floor
@@ -103,31 +105,30 @@ def test_a_photograph_goes_through_the_chain_and_comes_back_in_a_batch():
     chain = [{"class_name": "RgbToRawTransform", "noise_model": noise}, {"class_name": "ToTensor2"}]
     pipeline, image = transforms.build(chain), data.cat()[:300, :400]
     samples = [pipeline(image, torch.Generator().manual_seed(seed)) for seed in (1, 2)]
-    batch = torch.utils.data.default_collate(samples)
-    rendered = render(batch.degraded, batch.facts)
+    batch = collate([(sample, "") for sample in samples])
+    rendered = RGGB.render(batch.degraded, batch.metadata)
     assert rendered.shape == (2, 3, 300, 400)
     for number in (0, 1):
         assert psnr(rendered[number], tensor_of(image)) > 34.5
-        assert_close(rendered[number], render(samples[number].clean, samples[number].facts), rtol=0, atol=1e-5)
+        assert_close(rendered[number], RGGB.render(samples[number].clean, samples[number].metadata), rtol=0, atol=1e-5)
 
 
 def test_noise_is_rendered_without_a_cast():
     grey = torch.full((3, 400, 400), 0.5)
     raw = as_raw(grey)
     noisy = raw + 0.02 * torch.randn(raw.shape, generator=torch.Generator().manual_seed(0))
-    means = render(noisy, FACTS).mean(dim=(1, 2))
+    means = develop(noisy, CAMERA).mean(dim=(1, 2))
     assert_close(means, torch.full((3,), 0.5), rtol=0, atol=0.02)
 
 
 def test_an_srgb_image_is_only_clipped():
     image = torch.tensor([-0.5, 0.25, 1.5]).view(3, 1, 1)
-    assert render(image, {}).flatten().tolist() == [0, 0.25, 1]
+    assert SRGB.render(image, None).flatten().tolist() == [0, 0.25, 1]
 
 
 def test_rendering_passes_gradients_to_the_raw_image():
     raw = (0.9 * as_raw(tensor_of(data.cat()[:8, :8])) + 0.01).double().requires_grad_()
-    facts = {name: fact.double() for name, fact in FACTS.items()}
-    render(raw, facts).sum().backward()
+    develop(raw, Camera(*(numbers.double() for numbers in CAMERA))).sum().backward()
     assert (raw.grad != 0).all()
     assert raw.grad.isfinite().all()
 
@@ -135,6 +136,6 @@ def test_rendering_passes_gradients_to_the_raw_image():
 def test_rendering_keeps_full_precision_under_autocast():
     raw = as_raw(tensor_of(data.cat()[:32, :32]))
     with torch.autocast("cpu", torch.bfloat16):
-        rendered = render(raw, FACTS)
+        rendered = develop(raw, CAMERA)
     assert rendered.dtype == torch.float32
-    assert torch.equal(rendered, render(raw, FACTS))
+    assert torch.equal(rendered, develop(raw, CAMERA))

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-import transforms
 from options.errors import UserError
 from restore import load_model
 from restore.command.arguments import testing_arguments as arguments_of
@@ -20,7 +19,6 @@ from restore.files.images import read_image, write_image
 from restore.networks import build_generator
 from restore.test import main
 from restore.train import main as train
-from transforms.base import Crop
 
 
 def restore(*words):
@@ -66,7 +64,7 @@ def test_a_raw_model_degrades_whole_photographs_by_its_own_chain_and_measures_wh
     restore("--model", raw_model, "--input", "val", "--output", "out")
     results = json.loads(Path("out/results.json").read_text())
     assert sorted(results["pictures"]) == [f"{number}.png" for number in range(6)]
-    chain = transforms.build(load_model(raw_model, "cpu").information.transforms_test).without(Crop)
+    chain = load_model(raw_model, "cpu").chain.for_whole_images()
     sample = chain(read_image("val/0.png"), seeded_generator(0, "0.png"))
     assert sample.clean.shape == (4, 24, 20), "the whole photograph of 96 x 80, shrunk by 2"
     measured = results["pictures"]["0.png"]
@@ -250,7 +248,7 @@ def test_a_whole_frame_of_any_phase_and_size_comes_back_with_every_pixel_in_its_
     torch.nn.init.zeros_(network.tail.weight)
     network.tail.bias.data = torch.tensor([1.0, 2.0, 2.0, 4.0])  # adds 1 to what it takes for red, 4 to blue
     torch.save(network.state_dict(), "adds.pth")
-    Path("adds.json").write_text(json.dumps({"generator": section, "transforms_test": []}))
+    Path("adds.json").write_text(json.dumps({"generator": section, "layout": "RGGB", "transforms_test": []}))
     mosaic = np.random.default_rng(0).random(size, np.float32)
     restored = load_model("adds.pth", "cpu").restore_mosaic(mosaic, pattern)
     added = np.tile(np.array([{"R": 1, "G": 2, "B": 4}[colour] for colour in pattern]).reshape(2, 2), (12, 16))

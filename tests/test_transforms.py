@@ -10,8 +10,7 @@ import torch
 import transforms
 from options.base import parse
 from options.errors import UserError
-from transforms import TRANSFORMS, TransformOptions
-from transforms.base import Crop
+from transforms import RGGB, TRANSFORMS, TransformOptions
 
 TO_TENSOR = {"class_name": "ToTensor2"}
 TO_RAW = {"class_name": "RgbToRawTransform"}
@@ -68,8 +67,8 @@ def test_every_transform_is_rebuilt_from_its_json(data):
 
 def test_the_pipelines_options_build_the_same_pipeline():
     pipeline = transforms.build(CHAIN)
-    again = transforms.build([json.loads(section.model_dump_json()) for section in pipeline.options])
-    assert again.options == pipeline.options
+    again = transforms.build([json.loads(section.model_dump_json()) for section in pipeline.transforms])
+    assert again.transforms == pipeline.transforms
     assert torch.equal(pipeline(photograph(), generator(5)).degraded, again(photograph(), generator(5)).degraded)
 
 
@@ -79,9 +78,11 @@ def test_the_same_generator_state_gives_the_same_sample_and_another_state_anothe
     sample, again, other = (pipeline(image, generator(seed)) for seed in (7, 7, 8))
     assert torch.equal(sample.degraded, again.degraded)
     assert torch.equal(sample.clean, again.clean)
-    assert all(torch.equal(sample.facts[name], again.facts[name]) for name in sample.facts)
+    for name in ("rgb_to_camera", "white_balance"):
+        assert torch.equal(getattr(sample.metadata.camera, name), getattr(again.metadata.camera, name))
+    assert torch.equal(torch.stack(sample.metadata.noise), torch.stack(again.metadata.noise))
     assert not torch.equal(sample.clean, other.clean)
-    assert not torch.equal(sample.facts["white_balance"], other.facts["white_balance"])
+    assert not torch.equal(sample.metadata.camera.white_balance, other.metadata.camera.white_balance)
     assert not torch.equal(sample.degraded - sample.clean, other.degraded - other.clean)
 
 
@@ -100,20 +101,17 @@ def test_a_sample_does_not_depend_on_the_number_of_threads():
     assert all(torch.equal(sample.degraded, samples[0].degraded) for sample in samples[1:])
 
 
-def test_a_raw_sample_has_four_half_size_planes_and_the_facts_that_rendering_needs():
+def test_a_raw_sample_has_four_half_size_planes_and_the_metadata_that_rendering_needs():
     pipeline = transforms.build(CHAIN)
     sample = pipeline(photograph(), generator(0))
     assert sample.degraded.shape == sample.clean.shape == (4, 32, 24)
     assert sample.degraded.dtype == sample.clean.dtype == torch.float32
-    assert {name: tuple(fact.shape) for name, fact in sample.facts.items()} == {
-        "rgb_to_camera": (3, 3),
-        "white_balance": (3,),
-        "shot": (4,),
-        "read": (4,),
-    }
-    assert {fact.dtype for fact in sample.facts.values()} == {torch.float32}
-    assert transforms.render(sample.clean, sample.facts).shape == (3, 64, 48)
-    assert pipeline.out_channels == 4
+    (matrix, balance), (shot, read), stabilization = sample.metadata
+    assert (matrix.shape, balance.shape, shot.shape, read.shape) == ((3, 3), (3,), (4,), (4,))
+    assert {values.dtype for values in (matrix, balance, shot, read)} == {torch.float32}
+    assert stabilization is None
+    assert RGGB.render(sample.clean, sample.metadata).shape == (3, 64, 48)
+    assert pipeline.layout.channels == 4
 
 
 @pytest.mark.parametrize(("kind", "white"), [(np.uint8, 255), (np.uint16, 65535)])
@@ -122,8 +120,8 @@ def test_an_srgb_sample_is_the_image_itself_twice(kind, white):
     image = photograph(10, 10, kind)
     sample = pipeline(image, generator(0))
     expected = torch.from_numpy(image[2:8, 1:9].astype(np.float64) / white).permute(2, 0, 1)
-    assert sample.facts == {}
-    assert pipeline.out_channels == 3
+    assert sample.metadata is None
+    assert pipeline.layout.channels == 3
     torch.testing.assert_close(sample.clean.double(), expected, rtol=1e-7, atol=0)
     assert torch.equal(sample.degraded, sample.clean)
     assert sample.clean.is_contiguous()
@@ -200,7 +198,9 @@ def test_what_is_not_an_rgb_image_of_integers_is_refused(image):
 
 
 def test_without_its_crops_the_chain_takes_whole_images_and_leaves_out_an_odd_row_and_column():
-    pipeline = transforms.build([crop(64), DOWNSAMPLE, crop(32, name="CenterCrop"), TO_RAW, TO_TENSOR]).without(Crop)
+    pipeline = transforms.build(
+        [crop(64), DOWNSAMPLE, crop(32, name="CenterCrop"), TO_RAW, TO_TENSOR]
+    ).for_whole_images()
     assert pipeline.smallest_image() == (8, 8)
     sample = pipeline(photograph(103, 87), generator(0))  # 51 x 43 once downsampled
     assert sample.clean.shape == (4, 25, 21)

@@ -6,10 +6,12 @@ import torch
 from scipy import stats
 from torch.testing import assert_close
 
+from transforms.images import Pair
 from transforms.noise import Dng
 from transforms.rgb_to_raw import RgbToRawTransform
 from transforms.sensor.cameras import XYZ_TO_CAMERA, Camera, draw_camera, rgb_to_camera
-from transforms.sensor.mosaic import Mosaic, Pair
+from transforms.sensor.metadata import NoiseProfile, RawMetadata
+from transforms.sensor.mosaic import Mosaic
 from transforms.sensor.mosaicking import packed_raw
 from transforms.sensor.rendering import pack, unpack
 from transforms.sensor.unprocessing import process, unprocess
@@ -138,21 +140,21 @@ def test_processing_undoes_every_white_balance_mode_where_nothing_clips(mode):
 def test_a_given_camera_matrix_is_the_cameras_with_rows_that_keep_grey_grey(scale):
     matrix = tuple(tuple(row) for row in (scale * XYZ_TO_CAMERA[2]).tolist())
     sample = RgbToRawTransform(camera_matrix=matrix)(np.zeros((8, 8, 3), np.uint8), generator())
-    assert_close(sample.facts["rgb_to_camera"], torch.tensor(rgb_to_camera([0, 0, 1, 0]), dtype=torch.float32))
+    assert_close(sample.metadata.camera.rgb_to_camera, torch.tensor(rgb_to_camera([0, 0, 1, 0]), dtype=torch.float32))
 
 
 def test_the_facts_tell_the_noise_that_was_added():
     model = Dng(shot=(0.01, 0.02, 0.03, 0.04), read=1e-4)
     sample = RgbToRawTransform(noise_model=model)(np.full((600, 600, 3), 90, np.uint8), generator())
-    assert_close(sample.facts["shot"], torch.tensor([0.01, 0.02, 0.03, 0.04]))
-    assert_close(sample.facts["read"], torch.full((4,), 1e-4))
+    assert_close(sample.metadata.noise.shot, torch.tensor([0.01, 0.02, 0.03, 0.04]))
+    assert_close(sample.metadata.noise.read, torch.full((4,), 1e-4))
     variance = (sample.degraded - sample.clean).var(dim=(1, 2))
-    assert_close(variance, sample.facts["shot"] * sample.clean[:, 0, 0] + 1e-4, rtol=0.03, atol=0)
+    assert_close(variance, sample.metadata.noise.shot * sample.clean[:, 0, 0] + 1e-4, rtol=0.03, atol=0)
 
 
 def test_iso_is_drawn_from_its_range_with_a_uniform_logarithm():
     transform, rng = RgbToRawTransform(iso=(100, 6400)), generator()
-    shots = [transform(np.zeros((4, 4, 3), np.uint8), rng).facts["shot"][0].item() for _ in range(1000)]
+    shots = [transform(np.zeros((4, 4, 3), np.uint8), rng).metadata.noise.shot[0].item() for _ in range(1000)]
     octaves = np.log2(np.array(shots) / 3e-3 * 125)
     assert stats.kstest(octaves, "uniform", (0, 6)).pvalue > 1e-3
 
@@ -163,7 +165,7 @@ def test_a_share_of_the_samples_is_clean_and_their_facts_say_so():
     clean = [sample for sample in samples if torch.equal(sample.degraded, sample.clean)]
     assert 120 < len(clean) < 180
     for sample in samples:
-        has_noise = sample.facts["shot"].any() or sample.facts["read"].any()
+        has_noise = sample.metadata.noise.shot.any() or sample.metadata.noise.read.any()
         assert has_noise == (not torch.equal(sample.degraded, sample.clean))
 
 
@@ -177,31 +179,35 @@ def test_exposure_brightens_the_clean_image_by_stops_and_clips_it_at_white():
     assert stats.kstest(np.log2(np.array(grey) / reference), "uniform", (-1, 3)).pvalue > 1e-3
 
 
-def raw_image(seed, noise=None):
+UNKNOWN = NoiseProfile.unknown()
+KNOWN = NoiseProfile(torch.tensor([1e-3, 2e-3, 3e-3, 4e-3]), torch.full((4,), 1e-5))
+
+
+def raw_image(seed, noise=UNKNOWN):
     values = np.random.default_rng(seed).uniform(-0.01, 1, (32, 36)).astype(np.float32)
-    return Mosaic(values, CAMERA, noise)
+    return Mosaic(values, RawMetadata(CAMERA, noise))
 
 
 def test_a_raw_image_keeps_its_camera_and_values_and_gets_noise():
     image = raw_image(0)
     sample = RgbToRawTransform()(image, generator())
     assert torch.equal(sample.clean, pack(torch.from_numpy(image.values)))
-    assert torch.equal(sample.facts["rgb_to_camera"], CAMERA.rgb_to_camera)
-    assert torch.equal(sample.facts["white_balance"], CAMERA.white_balance)
-    assert_close(sample.facts["shot"], torch.full((4,), 3e-3))
+    assert torch.equal(sample.metadata.camera.rgb_to_camera, CAMERA.rgb_to_camera)
+    assert torch.equal(sample.metadata.camera.white_balance, CAMERA.white_balance)
+    assert_close(sample.metadata.noise.shot, torch.full((4,), 3e-3))
     assert 0.02 < (sample.degraded - sample.clean).std() < 0.06
 
 
-@pytest.mark.parametrize("noise", [None, (torch.tensor([1e-3, 2e-3, 3e-3, 4e-3]), torch.full((4,), 1e-5))])
+@pytest.mark.parametrize("noise", [UNKNOWN, KNOWN], ids=["unknown", "known"])
 def test_a_recorded_pair_is_left_as_it_was_recorded(noise):
-    pair = Pair(raw_image(1, noise), raw_image(2))
+    pair = Pair(raw_image(1, noise), raw_image(2), recorded=True)
     sample = RgbToRawTransform(exposure=(1, 1))(pair, generator())
     assert torch.equal(sample.degraded, pack(torch.from_numpy(pair.degraded.values)))
     assert torch.equal(sample.clean, pack(torch.from_numpy(pair.clean.values)))
-    assert torch.equal(sample.facts["white_balance"], CAMERA.white_balance)
-    expected = noise or (torch.zeros(4), torch.zeros(4))
-    assert torch.equal(sample.facts["shot"], expected[0])
-    assert torch.equal(sample.facts["read"], expected[1])
+    assert torch.equal(sample.metadata.camera.white_balance, CAMERA.white_balance)
+    assert_close(sample.metadata.noise.shot, noise.shot, rtol=0, atol=0, equal_nan=True)
+    assert_close(sample.metadata.noise.read, noise.read, rtol=0, atol=0, equal_nan=True)
+    assert sample.metadata.noise.known == (noise is KNOWN)
 
 
 @pytest.mark.parametrize("level", [0, 60, 150, 220, 255])

@@ -5,13 +5,15 @@ from typing import Annotated, Any
 from options.base import parse
 from options.choices import Choices
 from transforms.base import Transform
-from transforms.conditioning import NoiseLevelMap, VarianceStabilization, degraded_to_raw, restored_to_raw
+from transforms.conditioning import NoiseLevelMap, VarianceStabilization, unconditioned, unconditioned_degraded
 from transforms.downsample import Downsample
 from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomRotate
 from transforms.pipeline import Pipeline, check_order
 from transforms.rgb_to_raw import RgbToRawTransform
 from transforms.sample import Sample, ToTensor2
-from transforms.sensor.rendering import demosaic, pack, render, unpack
+from transforms.sensor.layout import LAYOUTS, RGGB, SRGB, Layout
+from transforms.sensor.metadata import NoiseProfile, RawMetadata
+from transforms.sensor.rendering import demosaic, pack, unpack
 
 TRANSFORMS = Choices(
     Transform,
@@ -42,15 +44,20 @@ def build(options: list[Any], place: str = "transforms") -> Pipeline:
 
 
 __all__ = [
+    "LAYOUTS",
+    "RGGB",
+    "SRGB",
     "TRANSFORMS",
+    "Layout",
+    "NoiseProfile",
     "Pipeline",
+    "RawMetadata",
     "Sample",
     "TransformOptions",
     "build",
-    "degraded_to_raw",
     "demosaic",
     "pack",
-    "render",
-    "restored_to_raw",
+    "unconditioned",
+    "unconditioned_degraded",
     "unpack",
 ]

@@ -1,23 +1,72 @@
-"""What every transform is: an option section that can be called."""
+"""What every transform is: an option section that can be called, and that declares what the chain must know of it."""
 
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from torch import Generator
 
 from options.base import Options
+from transforms.images import Image, Pair
+from transforms.sensor.layout import RGGB, SRGB, Layout
+from transforms.sensor.mosaicking import to_16_bits
+
+Stage = Literal["image", "sample"]
+"""Before a transform made tensors of the image, and after."""
 
 
 class Transform(Options):
     """An image operation whose fields are its whole state, so that its JSON rebuilds it.
 
-    Between transforms an image is an array (H, W, 3) in sRGB: uint8, uint16, or float32 from 0 to 1.
-    Whatever is random is drawn from the generator that comes with the call.
+    Whatever is random is drawn from the generator that comes with the call. The declarations below are all that the
+    chain, the store and the option file know of a transform.
     """
 
     class_name: str
 
-    def __call__(self, image: np.ndarray, rng: Generator) -> Any:
+    takes: ClassVar[Stage] = "image"
+    """What it is called with: an image (transforms.images.Image) or a Sample."""
+    gives: ClassVar[Stage] = "image"
+    """What it returns."""
+    ends: ClassVar[bool] = False
+    """Whether it makes the finished sample: such a transform stands at the end, and nowhere else."""
+    layouts: ClassVar[frozenset[Layout]] = frozenset({SRGB, RGGB})
+    """The layouts of images that it works on."""
+    layout: ClassVar[Layout | None] = None
+    """The layout of what it gives; None: that of what it took."""
+    moves: ClassVar[bool] = False
+    """Whether it moves or selects pixels and leaves their values alone. restore.test, which restores whole images,
+    leaves such a transform out."""
+    turns: ClassVar[bool] = False
+    """Whether it mirrors or turns the image, so that a mosaic begins with R again a pixel further on."""
+    swaps_sides: ClassVar[bool] = False
+    """Whether height and width may change places."""
+    stored: ClassVar[bool] = False
+    """Whether its work on a whole image is done once, when the image is stored. Only for what draws nothing."""
+    degrades: ClassVar[bool] = False
+    """Whether the degraded image differs from the clean one by it, so that there is something to learn."""
+    refuses_pairs: ClassVar[str | None] = None
+    """Why it cannot take a recorded pair, as the end of "a pair given, and <class_name> ..."; None: it can."""
+    needs_noise: ClassVar[bool] = False
+    """Whether it has to know the noise of the raw image."""
+    extra_channels: ClassVar[int] = 0
+    """Channels that it adds to the degraded image."""
+
+    @property
+    def scale(self) -> int:
+        """How many times as long the clean image's sides are as the degraded one's, by this transform."""
+        return 1
+
+    @property
+    def multiple(self) -> int:
+        """Sides of the image that it takes whole are multiples of this [px]; of others a part is left out."""
+        return 1
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) [px] of what it gives, where that is the same for every image."""
+        return None
+
+    def __call__(self, image: Any, rng: Generator) -> Any:
         raise NotImplementedError
 
     def smallest_input(self, height: int, width: int) -> tuple[int, int]:
@@ -25,8 +74,38 @@ class Transform(Options):
         return height, width
 
 
-class Crop(Transform):
-    """A transform that cuts a window of h x w pixels out of the image."""
+class Degradation(Transform):
+    """A transform that degrades ordinary (sRGB) images: it makes a pair of its result and the image that it got.
 
-    def smallest_input(self, height: int, width: int) -> tuple[int, int]:
-        return self.h, self.w
+    Of a pair that another degradation made it degrades the degraded image further. A subclass writes `degrade`, and
+    `scale` where the result is smaller.
+    """
+
+    layouts: ClassVar[frozenset[Layout]] = frozenset({SRGB})
+    degrades: ClassVar[bool] = True
+    refuses_pairs: ClassVar[str | None] = "would degrade what is degraded already"
+
+    def __call__(self, image: Image, rng: Generator) -> Pair:
+        pair = image if isinstance(image, Pair) else Pair(*[as_stored(image)] * 2, recorded=False)
+        return pair._replace(degraded=self.degrade(unit_range(pair.degraded), rng))
+
+    def degrade(self, image: np.ndarray, rng: Generator) -> np.ndarray:
+        """The degraded image (H / scale, W / scale, 3) of an image (H, W, 3): both sRGB, float32, nominally 0 to 1."""
+        raise NotImplementedError
+
+
+def as_stored(image: Any) -> np.ndarray:
+    """An sRGB image as the store would hold it: what was worked out as float32 from 0 to 1 is rounded to 16 bits.
+
+    So a chain gives the very same sample of an image and of what the store made of it.
+    """
+    pixels = np.asarray(image)
+    return to_16_bits(pixels) if pixels.dtype.kind == "f" else pixels
+
+
+def unit_range(image: Any) -> np.ndarray:
+    """An sRGB image, uint8, uint16 or float32, as float32 from 0 to 1."""
+    pixels = np.asarray(image)
+    if pixels.dtype.kind == "f":
+        return pixels
+    return np.divide(pixels, np.iinfo(pixels.dtype).max, dtype=np.float32)

@@ -5,44 +5,46 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor
 
-from transforms.base import Transform
+from transforms.base import Stage, Transform
 from transforms.sample import Sample
 from transforms.sensor.anscombe import algebraic_inverse, anscombe, exact_unbiased_inverse, expected_anscombe
+from transforms.sensor.layout import RGGB, Layout
+from transforms.sensor.metadata import NoiseProfile, RawMetadata
 
-Facts = dict[str, Tensor]
-
-PLANES = 4
-STABILIZED_BY = "stabilized_by"
-"""The fact (..., 2, 4) of a stabilised sample: shot and read of the transform that its images went through."""
 LEAST_SHOT, LEAST_READ = 1e-6, 1e-12
 """Less noise than any sensor has: where a sample has none, the transform is that of these."""
 LEAST_RATIO = 0.01
-"""Of shot to read, that float32 can tell the transform's values apart; the variance at white is then off by 1 %."""
+"""Smallest shot / read: below it float32 cannot resolve the transform. Raising shot to it changes the variance at white
+by 1 %."""
 
 
 class Conditioning(Transform):
     """A transform of the raw sample that stands between RgbToRawTransform and ToTensor2.
 
-    It changes what the network sees, not what was recorded: `degraded_to_raw` and `restored_to_raw` undo it.
-    Images are (..., 4, h, w), and facts have the same leading shape.
+    It changes what the network sees, not what was recorded: `unconditioned_degraded` and `unconditioned` undo it.
+    Images are (..., 4, h, w), and metadata have the same leading shape.
     """
 
-    extra_channels: ClassVar[int] = 0
-    """Channels that it adds to the degraded image."""
+    takes: ClassVar[Stage] = "sample"
+    gives: ClassVar[Stage] = "sample"
+    layouts: ClassVar[frozenset[Layout]] = frozenset({RGGB})
+    needs_noise: ClassVar[bool] = True
 
     def __call__(self, sample: Sample, rng: Generator) -> Sample:
-        facts = self.facts(sample.facts)
-        return Sample(self.shown(sample.degraded, facts), self.target(sample.clean, facts), facts)
+        metadata = self.metadata(sample.metadata)
+        return Sample(
+            self.network_input(sample.degraded, metadata), self.target(sample.clean, metadata), metadata, sample.layout
+        )
 
-    def facts(self, facts: Facts) -> Facts:
-        """The facts of the sample, with what undoing it takes."""
-        return facts
+    def metadata(self, metadata: RawMetadata) -> RawMetadata:
+        """The metadata of the sample, with what undoing it takes."""
+        return metadata
 
-    def shown(self, degraded: Tensor, facts: Facts) -> Tensor:
+    def network_input(self, degraded: Tensor, metadata: RawMetadata) -> Tensor:
         """What the network sees of a degraded raw image."""
         raise NotImplementedError
 
-    def target(self, clean: Tensor, facts: Facts) -> Tensor:
+    def target(self, clean: Tensor, metadata: RawMetadata) -> Tensor:
         """What the network is to answer where this is the clean raw image."""
         return clean
 
@@ -58,58 +60,59 @@ class VarianceStabilization(Conditioning):
 
     class_name: Literal["VarianceStabilization"] = "VarianceStabilization"
 
-    def facts(self, facts: Facts) -> Facts:
-        read = facts["read"].clamp(min=LEAST_READ)
-        profile = torch.maximum(facts["shot"].clamp(min=LEAST_SHOT), read * LEAST_RATIO), read
-        return {**facts, STABILIZED_BY: torch.stack(profile, dim=-2)}
+    def metadata(self, metadata: RawMetadata) -> RawMetadata:
+        shot, read = metadata.noise.shot, metadata.noise.read.clamp(min=LEAST_READ)
+        shot = torch.maximum(shot.clamp(min=LEAST_SHOT), read * LEAST_RATIO)
+        return metadata._replace(stabilization=NoiseProfile(shot, read))
 
-    def shown(self, degraded: Tensor, facts: Facts) -> Tensor:
-        noise, dark, bright = _stabilization(facts)
+    def network_input(self, degraded: Tensor, metadata: RawMetadata) -> Tensor:
+        noise, dark, bright = _stabilization(metadata)
         return (anscombe(degraded, *noise) - dark) / (bright - dark)
 
-    def target(self, clean: Tensor, facts: Facts) -> Tensor:
-        noise, dark, bright = _stabilization(facts)
+    def target(self, clean: Tensor, metadata: RawMetadata) -> Tensor:
+        noise, dark, bright = _stabilization(metadata)
         return (expected_anscombe(clean, *noise) - dark) / (bright - dark)
 
 
 class NoiseLevelMap(Conditioning):
-    """Tells the network how strong the noise is: four more channels with its standard deviation at each pixel.
+    """Tells the network how strong the noise is: a further channel for each plane with its standard deviation.
 
     It is worked out from the degraded image, as the clean one is not known in use: sqrt(shot * max(x, 0) + read).
     Source: Brooks et al., Unprocessing Images for Learned Raw Denoising, CVPR 2019, section 4.
     """
 
     class_name: Literal["NoiseLevelMap"] = "NoiseLevelMap"
-    extra_channels: ClassVar[int] = PLANES
+    extra_channels: ClassVar[int] = RGGB.channels
 
-    def shown(self, degraded: Tensor, facts: Facts) -> Tensor:
-        shot, read = (facts[name][..., None, None] for name in ("shot", "read"))
+    def network_input(self, degraded: Tensor, metadata: RawMetadata) -> Tensor:
+        shot, read = (values[..., None, None] for values in metadata.noise)
         deviation = (shot * degraded.clamp(min=0) + read).sqrt()
         return torch.cat([degraded, deviation], dim=-3)
 
 
-def degraded_to_raw(degraded: Tensor, facts: Facts) -> Tensor:
-    """What the camera recorded of a conditioned sample (..., 4 or 8, h, w): linear raw (..., 4, h, w).
+def unconditioned_degraded(degraded: Tensor, metadata: RawMetadata | None, layout: Layout) -> Tensor:
+    """A degraded image as recorded (..., channels, h, w), from what the network saw of it (..., in_channels, h, w).
 
     Values so far below black that the Anscombe transform has no root for them come back as the least that it has.
     An image that was not conditioned comes back as it is.
     """
-    if STABILIZED_BY not in facts:
-        return degraded[..., :PLANES, :, :]
-    noise, dark, bright = _stabilization(facts)
-    return algebraic_inverse(dark + degraded * (bright - dark), *noise)
+    image = degraded[..., : layout.channels, :, :]
+    if metadata is None or metadata.stabilization is None:
+        return image
+    noise, dark, bright = _stabilization(metadata)
+    return algebraic_inverse(dark + image * (bright - dark), *noise)
 
 
-def restored_to_raw(restored: Tensor, facts: Facts) -> Tensor:
-    """Linear raw (..., 4, h, w) of what the network answered, or of a sample's clean image. Differentiable."""
-    if STABILIZED_BY not in facts:
-        return restored
-    noise, dark, bright = _stabilization(facts)
-    return exact_unbiased_inverse(dark + restored.float() * (bright - dark), *noise)
+def unconditioned(image: Tensor, metadata: RawMetadata | None) -> Tensor:
+    """A restored image, or a sample's clean one, in the unit in which it was recorded. Differentiable."""
+    if metadata is None or metadata.stabilization is None:
+        return image
+    noise, dark, bright = _stabilization(metadata)
+    return exact_unbiased_inverse(dark + image.float() * (bright - dark), *noise)
 
 
-def _stabilization(facts: Facts) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
+def _stabilization(metadata: RawMetadata) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
     """(shot, read) of the transform, and what black and white become: means over the noise. Each (..., 4, 1, 1)."""
-    shot, read = (values[..., None, None] for values in facts[STABILIZED_BY].unbind(-2))
+    shot, read = (values[..., None, None] for values in metadata.stabilization)
     dark, bright = (expected_anscombe(torch.full_like(shot, signal), shot, read) for signal in (0, 1))
     return (shot, read), dark, bright

@@ -1,6 +1,6 @@
 """Blur and downsampling, worked out only where a later crop looks."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat
 from torch import Generator
 
 from transforms.base import Transform
+from transforms.images import One
 from transforms.sensor.lazy import LazyImage, mirrored
 from transforms.sensor.mosaic import Mosaic
 
@@ -20,13 +21,16 @@ class Downsample(Transform):
     A raw image's colours are blurred apart, from linear values, and it stays a mosaic: see transforms/sensor/mosaic.py.
     """
 
+    stored: ClassVar[bool] = True
+    refuses_pairs: ClassVar[str | None] = "would average its noise away"
+
     class_name: Literal["Downsample"] = "Downsample"
     downsampling_factor: int = Field(ge=1, le=64)
     """One row in so many is kept, and one column in so many; 1 keeps all."""
     sigma: NonNegativeFloat = Field(le=256)
     """Standard deviation of the Gaussian [px of the image before downsampling]; 0 for no blur."""
 
-    def __call__(self, image: np.ndarray | Mosaic, rng: Generator) -> "np.ndarray | Downsampled | Mosaic":
+    def __call__(self, image: One, rng: Generator) -> One:
         if isinstance(image, Mosaic):
             return image.downsample(self.downsampling_factor, self.sigma)
         image = np.asarray(image)

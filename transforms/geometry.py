@@ -1,29 +1,43 @@
 """Transforms that move pixels and leave their values alone.
 
-The two images of a pair move alike. A Mosaic stays RGGB: crops start at even rows and columns, and flips and rotations
-take up to 2 pixels off each side.
+The two images of a pair move alike. A mosaic stays RGGB: crops start at even rows and columns, and a flip or rotation
+moves the window by a pixel where that keeps R first (transforms/sensor/mosaic.py).
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from pydantic import PositiveInt
 from torch import Generator
 
-from transforms.base import Crop, Transform
-from transforms.sensor.mosaic import Image, Mosaic, Pair, is_raw
+from transforms.base import Transform
+from transforms.images import Image, One, Pair, layout_of
+from transforms.sensor.mosaic import Mosaic
+
+
+class Crop(Transform):
+    """Cuts a window of h x w pixels out of the image; of a pair of unequal sizes h and w are the clean image's."""
+
+    moves: ClassVar[bool] = True
+    h: PositiveInt
+    """Height of the window [px]."""
+    w: PositiveInt
+    """Width of the window [px]."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.h, self.w
+
+    def smallest_input(self, height: int, width: int) -> tuple[int, int]:
+        return self.h, self.w
 
 
 class RandomCrop(Crop):
     """Cuts out a window of h x w pixels, each position being equally likely."""
 
     class_name: Literal["RandomCrop"] = "RandomCrop"
-    h: PositiveInt
-    """Height of the window [px]."""
-    w: PositiveInt
-    """Width of the window [px]."""
 
     def __call__(self, image: Image, rng: Generator) -> Image:
         step = _step(image)
@@ -36,10 +50,6 @@ class CenterCrop(Crop):
     """Cuts out the window of h x w pixels in the middle of the image."""
 
     class_name: Literal["CenterCrop"] = "CenterCrop"
-    h: PositiveInt
-    """Height of the window [px]."""
-    w: PositiveInt
-    """Width of the window [px]."""
 
     def __call__(self, image: Image, rng: Generator) -> Image:
         step = _step(image)
@@ -49,50 +59,62 @@ class CenterCrop(Crop):
 
 
 class RandomFlip(Transform):
-    """Mirrors the image left to right in half of the cases, and, drawn apart, top to bottom in half of them.
+    """Mirrors the image left to right in half of the cases, and, drawn apart, top to bottom in half of them."""
 
-    Raw images are mirrored before all else, so that a crop, also one that stands before this, keeps its size.
-    """
+    moves: ClassVar[bool] = True
+    turns: ClassVar[bool] = True
 
     class_name: Literal["RandomFlip"] = "RandomFlip"
 
     def __call__(self, image: Image, rng: Generator) -> Image:
         mirrored = [axis for axis in (0, 1) if _draw(2, rng)]
-        return _each(image, lambda one: one.flip(mirrored), lambda one: np.flip(np.asarray(one), mirrored))
+        return _each(
+            image,
+            lambda one: one.flip(mirrored) if isinstance(one, Mosaic) else np.flip(np.asarray(one), mirrored),
+        )
 
 
 class RandomRotate(Transform):
-    """Turns the image by 0, 90, 180 or 270 degrees, each being equally likely.
+    """Turns the image by 0, 90, 180 or 270 degrees, each being equally likely."""
 
-    Raw images are turned before all else, so that a crop, also one that stands before this, keeps its size.
-    """
+    moves: ClassVar[bool] = True
+    turns: ClassVar[bool] = True
+    swaps_sides: ClassVar[bool] = True
 
     class_name: Literal["RandomRotate"] = "RandomRotate"
 
     def __call__(self, image: Image, rng: Generator) -> Image:
         quarters = _draw(4, rng)
-        return _each(image, lambda one: one.rotate(quarters), lambda one: np.rot90(np.asarray(one), quarters))
+        return _each(
+            image,
+            lambda one: one.rotate(quarters) if isinstance(one, Mosaic) else np.rot90(np.asarray(one), quarters),
+        )
 
     def smallest_input(self, height: int, width: int) -> tuple[int, int]:
         side = max(height, width)
         return side, side
 
 
-def _each(image: Image, of_mosaic: Callable[[Mosaic], Mosaic], of_srgb: Callable[[np.ndarray], np.ndarray]) -> Image:
-    """The image changed as befits its kind; of a pair, both."""
+def _each(image: Image, change: Callable[[One], One]) -> Image:
+    """The image changed; of a pair, both."""
     if isinstance(image, Pair):
-        return Pair(*(_each(one, of_mosaic, of_srgb) for one in image))
-    return of_mosaic(image) if isinstance(image, Mosaic) else of_srgb(image)
+        return image._replace(degraded=change(image.degraded), clean=change(image.clean))
+    return change(image)
 
 
 def _cut(image: Image, top: int, left: int, height: int, width: int) -> Image:
-    window = np.s_[top : top + height, left : left + width]
-    return _each(image, lambda one: one.crop(top, left, height, width), lambda one: one[window])
+    if isinstance(image, Pair):
+        scale = image.scale
+        degraded = _cut(image.degraded, top // scale, left // scale, height // scale, width // scale)
+        return image._replace(degraded=degraded, clean=_cut(image.clean, top, left, height, width))
+    if isinstance(image, Mosaic):
+        return image.crop(top, left, height, width)
+    return image[top : top + height, left : left + width]
 
 
 def _step(image: Image) -> int:
-    """From one position of a crop to the next [px]."""
-    return 2 if is_raw(image) else 1
+    """From one position of a crop to the next [px], so that both images of a pair begin at whole cells."""
+    return layout_of(image).cell * (image.scale if isinstance(image, Pair) else 1)
 
 
 def _draw(choices: int, rng: Generator) -> int:

@@ -2,24 +2,22 @@
 
 from dataclasses import dataclass
 from itertools import takewhile
+from math import prod
 
 import numpy as np
 from torch import Generator
 
 from options.errors import UserError
-from transforms.base import Crop, Transform
+from transforms.base import Transform, as_stored
 from transforms.conditioning import Conditioning
-from transforms.downsample import Downsample, Downsampled
-from transforms.geometry import RandomFlip, RandomRotate
-from transforms.rgb_to_raw import RgbToRawTransform
-from transforms.sample import Sample, ToTensor2
+from transforms.images import Image, Pair, check_image, layout_of
+from transforms.sample import Sample
+from transforms.sensor.layout import SRGB, Layout
 from transforms.sensor.lazy import LazyImage
-from transforms.sensor.mosaic import Image, Mosaic, Pair, is_raw
-from transforms.sensor.mosaicking import to_16_bits
+from transforms.sensor.mosaic import Mosaic
 
-TURNING = (RandomFlip, RandomRotate)
 ROWS = 256
-"""An even number of rows prepared at a time."""
+"""An even number of rows prepared at a time: the float32 of a whole photograph is four times its memory."""
 
 
 @dataclass(frozen=True)
@@ -28,119 +26,130 @@ class Pipeline:
 
     image   (H, W, 3) sRGB, uint8 or uint16; or a Mosaic, which is raw already and clean; or a Pair of either, to which
             nothing is added
-    A raw image is flipped and turned before all else: that takes pixels off its edges, and so crops keep their size.
+    What the chain is follows from what its transforms declare (transforms/base.py).
     Raises UserError for an image that the chain does not take.
     """
 
-    options: tuple[Transform, ...]
+    transforms: tuple[Transform, ...]
     """The sections that it was built from; their JSON builds it again."""
 
     def __call__(self, image: Image, rng: Generator) -> Sample:
         self.check(image)
-        for transform in self._steps(is_raw(image)):
+        for transform in self.transforms:
             image = transform(image, rng)
         return image
 
+    @property
+    def layout(self) -> Layout:
+        """Of the samples, where photographs go in."""
+        return next((step.layout for step in reversed(self.transforms) if step.layout), SRGB)
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of what the network sees: the layout's, and those that a conditioning adds."""
+        return self.layout.channels + sum(step.extra_channels for step in self.transforms)
+
+    @property
+    def scale(self) -> int:
+        """How many times as long the clean image's sides are as the degraded one's, where the chain makes both."""
+        return prod(step.scale for step in self.transforms)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) [px] that every photograph is cut to; None: samples are as large as their photographs."""
+        return next((step.size for step in reversed(self.transforms) if step.size), None)
+
+    @property
+    def degrades(self) -> bool:
+        """Whether the degraded image differs from the clean one by this chain."""
+        return any(step.degrades for step in self.transforms)
+
+    @property
+    def conditioning(self) -> tuple[Conditioning, ...]:
+        """What the network is shown instead of plain raw: one transform, or none."""
+        return tuple(step for step in self.transforms if isinstance(step, Conditioning))
+
     def check(self, image: Image) -> None:
         """Raises UserError for what is no image, an image of a kind that this chain is not for, and one too small."""
-        raw, paired = is_raw(image), isinstance(image, Pair)
-        _check_arrays(image)
-        if raw and self.out_channels != 4:
+        check_image(image)
+        if layout_of(image).raw and not self.layout.raw:
             raise UserError("image: a raw one given, and no transform makes raw samples; add a RgbToRawTransform")
-        if paired and not raw and self.out_channels == 4:
-            raise UserError(
-                "image: a pair of sRGB images given, and RgbToRawTransform degrades and makes raw what is clean sRGB; "
-                "remove that transform, or give the clean images alone"
-            )
-        if paired and any(isinstance(transform, Downsample) for transform in self.options):
-            raise UserError("image: a pair given, and Downsample would average its noise away; remove that transform")
-        if self.conditioning and paired and image.degraded.noise is None:
-            name = self.conditioning[0].class_name
-            raise UserError(f"image: a pair of unknown noise given, and {name} has to know it; remove that")
-        height, width = self.smallest_image(raw)
+        for step in self.transforms:
+            if step.takes == "image" and layout_of(image) not in step.layouts:
+                raise UserError(f"image: a raw one given, and {step.class_name} takes sRGB alone; remove it")
+        if isinstance(image, Pair) and image.recorded:
+            self._check_recorded(image)
+        height, width = self.smallest_image(layout_of(image))
         if image.shape[0] < height or image.shape[1] < width:
             raise UserError(
                 f"image: {image.shape[0]} x {image.shape[1]} pixels (height x width) given, and the transforms need "
                 f"{height} x {width}; take a larger image or a smaller crop"
             )
 
-    @property
-    def out_channels(self) -> int:
-        """Channels of the samples: 4 for packed raw, 3 for sRGB."""
-        return 4 if any(isinstance(transform, RgbToRawTransform) for transform in self.options) else 3
+    def _check_recorded(self, pair: Pair) -> None:
+        if self.layout.raw and not layout_of(pair).raw:
+            raise UserError(
+                "image: a pair of sRGB images given, and RgbToRawTransform degrades and makes raw what is clean sRGB; "
+                "remove that transform, or give the clean images alone"
+            )
+        for step in self.transforms:
+            if step.refuses_pairs:
+                raise UserError(
+                    f"image: a pair given, and {step.class_name} {step.refuses_pairs}; remove that transform"
+                )
+            if step.turns and layout_of(pair).raw and pair.scale > 1:
+                raise UserError(
+                    f"image: a raw pair of unequal sizes given, whose mosaics {step.class_name} would move by a pixel "
+                    f"each, so that they no longer match; remove that transform"
+                )
+            if step.needs_noise and not pair.degraded.metadata.noise.known:
+                raise UserError(
+                    f"image: {step.class_name} needs the noise level, and this pair's file has none; "
+                    f"remove {step.class_name}"
+                )
 
-    @property
-    def in_channels(self) -> int:
-        """Channels of what the network sees: those of the samples, and those that a conditioning adds."""
-        return self.out_channels + sum(step.extra_channels for step in self.conditioning)
-
-    @property
-    def conditioning(self) -> tuple[Conditioning, ...]:
-        """What the network is shown instead of plain raw: one transform, or none."""
-        return tuple(step for step in self.options if isinstance(step, Conditioning))
-
-    def smallest_image(self, raw: bool = False) -> tuple[int, int]:
+    def smallest_image(self, layout: Layout = SRGB) -> tuple[int, int]:
         """(height, width) [px] of the smallest photograph, or raw image, that the chain accepts."""
+        # The window of a mosaic that is turned moves by a pixel, to begin with R again: so a crop needs room around it.
+        turned = layout.raw and any(step.turns for step in self.transforms)
         height, width = 1, 1
-        for transform in reversed(self._steps(raw)):
-            height, width = transform.smallest_input(height, width)
-            if raw and isinstance(transform, TURNING):
-                height, width = height + 2, width + 2
+        for step in reversed(self.transforms):
+            height, width = step.smallest_input(height, width)
+            if turned and (step.size if self.size else step.turns):
+                height, width = height + layout.cell, width + layout.cell
         return height, width
 
     @property
     def head(self) -> tuple[Transform, ...]:
-        """The first transforms that draw nothing: their work on an image may be done once for all its samples."""
-        return tuple(takewhile(lambda transform: isinstance(transform, Downsample), self.options))
+        """The first transforms whose work on an image is done once for all its samples, when it is stored."""
+        return tuple(takewhile(lambda step: step.stored, self.transforms))
 
     @property
     def tail(self) -> "Pipeline":
-        """The chain behind its head: of prepare(image) it makes the sample that the chain makes of an sRGB image."""
-        return Pipeline(self.options[len(self.head) :])
+        """The chain behind its head: of prepare(image) it makes the sample that the chain makes of the image."""
+        return Pipeline(self.transforms[len(self.head) :])
 
     def prepare(self, image: np.ndarray | Mosaic) -> np.ndarray | Mosaic:
-        """The whole image behind the chain's head: sRGB with 16 bits, or a Mosaic. UserError as for a sample of it."""
+        """The whole image behind the chain's head: sRGB with 8 or 16 bits, or a Mosaic. UserError as for a sample."""
         if self.head:
             self.check(image)
-        for transform in self.head:
-            image = transform(image, Generator())
-        if isinstance(image, Downsampled):
-            return np.concatenate([to_16_bits(strip) for strip in image.strips(ROWS)])
-        if isinstance(image, Mosaic) and isinstance(image.values, LazyImage):
-            return image._replace(values=np.concatenate(list(image.values.strips(ROWS))))
+        for step in self.head:
+            image = step(image, Generator())
+        if isinstance(image, Mosaic) and isinstance(image.frame, LazyImage):
+            return image._replace(frame=np.concatenate(list(image.frame.strips(ROWS))))
+        if isinstance(image, LazyImage):
+            return np.concatenate([as_stored(strip) for strip in image.strips(ROWS)])
         return image
 
-    def without(self, *kinds: type[Transform]) -> "Pipeline":
-        """The same chain without the transforms of these kinds."""
-        return Pipeline(tuple(transform for transform in self.options if not isinstance(transform, kinds)))
-
-    def _steps(self, raw: bool) -> list[Transform]:
-        """In the order in which they are applied."""
-        return sorted(self.options, key=lambda transform: raw and not isinstance(transform, TURNING))
-
-
-def _check_arrays(image: Image) -> None:
-    """Raises UserError for what is no sRGB photograph, no mosaic, and no pair of two that match."""
-    if isinstance(image, Pair):
-        for one in image:
-            _check_arrays(one)
-        first, second = ((is_raw(one), one.shape) for one in image)
-        if first != second:
-            raise UserError(f"image: a pair of {first[1]} and {second[1]} given; both must be of one kind and size")
-        return
-    array = image.values if isinstance(image, Mosaic) else image
-    given = f"image: {array.dtype} {array.shape} given"
-    if isinstance(image, Mosaic):
-        if array.ndim != 2 or array.shape[0] % 2 or array.shape[1] % 2 or array.dtype != np.float32:
-            raise UserError(f"{given}; a mosaic is (H, W), both even, in float32")
-    elif array.ndim != 3 or array.shape[2] != 3 or array.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{given}; (H, W, 3) in uint8 or uint16 is needed")
+    def for_whole_images(self) -> "Pipeline":
+        """The chain that degrades a whole photograph, for the model itself to condition: without crops and turns."""
+        return Pipeline(tuple(step for step in self.transforms if not (step.moves or step.needs_noise)))
 
 
 def check_order(transforms: list[Transform], place: str) -> None:
     """Raises UserError with a line for each transform that cannot stand where it stands."""
     mistakes = _misplaced(transforms, place) + _unfit_crops(transforms, place)
-    if not transforms or not isinstance(transforms[-1], ToTensor2):
+    if not transforms or not transforms[-1].ends:
         last = f"{transforms[-1].class_name} is the last" if transforms else "empty"
         mistakes.append(f'{place}: {last}; end with {{"class_name": "ToTensor2"}}, which makes the tensors')
     if mistakes:
@@ -148,42 +157,45 @@ def check_order(transforms: list[Transform], place: str) -> None:
 
 
 def _misplaced(transforms: list[Transform], place: str) -> list[str]:
-    mistakes, to_raw, conditioned = [], None, None
-    for number, transform in enumerate(transforms):
-        here, name = f"{place}.{number}", transform.class_name
-        if isinstance(transform, ToTensor2):
+    mistakes: list[str] = []
+    maker = maker_place = knowing = None
+    for number, step in enumerate(transforms):
+        here, name = f"{place}.{number}", step.class_name
+        if step.ends:
             if number + 1 < len(transforms):
                 mistakes.append(f"{here}: {name} stands before other transforms; move it to the end")
-        elif isinstance(transform, Conditioning):
-            if to_raw is None:
+        elif step.takes == "sample":
+            if maker is None:
                 mistakes.append(f"{here}: {name} works on the raw image; put it behind a RgbToRawTransform")
-            elif conditioned:
-                mistakes.append(f"{here}: {name} after {conditioned}, both for the noise; keep one")
-            conditioned = f"{name} at {here}"
-        elif to_raw is None:
-            to_raw = f"{place}.{number}" if isinstance(transform, RgbToRawTransform) else None
-        elif isinstance(transform, RgbToRawTransform):
-            mistakes.append(f"{here}: a second {name}; remove it, as {to_raw} makes the image raw already")
+            elif step.needs_noise and knowing:
+                mistakes.append(f"{here}: {name} after {knowing}, both for the noise; keep one")
+            knowing = f"{name} at {here}" if step.needs_noise else knowing
+        elif maker is None:
+            if step.gives == "sample":
+                maker, maker_place = name, here
+        elif step.gives == "sample":
+            mistakes.append(f"{here}: a second {name}; remove it, as {maker_place} makes the image raw already")
         else:
-            mistakes.append(f"{here}: {name} works on the RGB image; move it before RgbToRawTransform, {to_raw}")
+            mistakes.append(f"{here}: {name} works on the RGB image; move it before {maker}, {maker_place}")
     return mistakes
 
 
 def _unfit_crops(transforms: list[Transform], place: str) -> list[str]:
-    """Crops that are too small for what follows, odd before a mosaic, or oblong before a rotation."""
-    mistakes, needed, mosaic, rotated = [], (1, 1), False, False
-    for number, transform in reversed(list(enumerate(transforms))):
-        if isinstance(transform, Crop):
-            given = f"{place}.{number}: {transform.h} x {transform.w} given (h x w)"
-            if mosaic and (transform.h % 2 or transform.w % 2):
-                mistakes.append(f"{given}, and a mosaic has even sides; make both even")
-            if transform.h < needed[0] or transform.w < needed[1]:
+    """Crops that are too small for what follows, no multiple of what it takes, or oblong before a rotation."""
+    mistakes, needed, multiple, swapped = [], (1, 1), 1, False
+    for number, step in reversed(list(enumerate(transforms))):
+        if step.size:
+            given = f"{place}.{number}: {step.size[0]} x {step.size[1]} given (h x w)"
+            if step.size[0] % multiple or step.size[1] % multiple:
+                wanted = "even" if multiple == 2 else f"multiples of {multiple}"
+                mistakes.append(f"{given}, and what follows takes multiples of {multiple}; make both {wanted}")
+            if step.size[0] < needed[0] or step.size[1] < needed[1]:
                 mistakes.append(f"{given}, and what follows needs {needed[0]} x {needed[1]}; enlarge this crop")
-            if rotated and transform.h != transform.w:
+            if swapped and step.size[0] != step.size[1]:
                 mistakes.append(
                     f"{given}, and a rotation after it gives images of two shapes; make the crop square or put it last"
                 )
-        mosaic = mosaic or isinstance(transform, RgbToRawTransform)
-        rotated = isinstance(transform, RandomRotate) or (rotated and not isinstance(transform, Crop))
-        needed = transform.smallest_input(*needed)
+        multiple *= step.multiple * step.scale
+        swapped = step.swaps_sides or (swapped and not step.size)
+        needed = step.smallest_input(*needed)
     return mistakes[::-1]

@@ -1,18 +1,21 @@
 """A clean photograph -> the noisy raw image that a camera would have recorded of it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from pydantic import AfterValidator, Field
 from torch import Generator, Tensor
 
-from transforms.base import Transform
+from transforms.base import Stage, Transform
+from transforms.images import Image, One, Pair
 from transforms.noise import Dng, NoiseModelOptions, SensorNoise, add_noise
 from transforms.noise.draws import Iso, Range, log_uniform, per_plane, uniform
 from transforms.sample import Sample
 from transforms.sensor.cameras import Camera, GainsMode, Matrix, check_matrix, draw_camera
-from transforms.sensor.mosaic import Image, Mosaic, Pair
+from transforms.sensor.layout import RGGB, Layout
+from transforms.sensor.metadata import RawMetadata
+from transforms.sensor.mosaic import Mosaic
 from transforms.sensor.mosaicking import packed_raw
 
 NO_NOISE = SensorNoise(per_plane(0), per_plane(0))
@@ -23,9 +26,13 @@ class RgbToRawTransform(Transform):
 
     The camera is drawn anew for each image, as transforms/sensor/cameras.py says; its facts go with the sample.
     An odd last row or column is left out. Source: Brooks et al. 2019; see transforms/sensor/unprocessing.py.
-    A Mosaic is raw already: it keeps its camera, is clipped at white, and gets noise. Of a Pair both images are as they
-    were recorded.
+    A Mosaic is raw already: it keeps its camera, is clipped at white, and gets noise. Of a pair that another transform
+    degraded both become raw, and the degraded one gets noise; a recorded pair of raw images stays as it is.
     """
+
+    gives: ClassVar[Stage] = "sample"
+    layout: ClassVar[Layout | None] = RGGB
+    degrades: ClassVar[bool] = True
 
     class_name: Literal["RgbToRawTransform"] = "RgbToRawTransform"
     iso: Iso = 12500
@@ -46,32 +53,40 @@ class RgbToRawTransform(Transform):
     drawn for each image."""
 
     def __call__(self, image: Image, rng: Generator) -> Sample:
-        if isinstance(image, Pair):
+        if isinstance(image, Pair) and image.recorded:
             return _recorded(image)
-        camera, clean = self._clean(image, rng)
+        seen, meant = (image.degraded, image.clean) if isinstance(image, Pair) else (image, image)
+        camera = meant.metadata.camera if isinstance(meant, Mosaic) else self._camera(rng)
+        clean = _packed(meant, camera)
+        signal = clean if seen is meant else _packed(seen, camera)
         if self.exposure:
-            clean = (clean * 2 ** uniform(*self.exposure, rng)).clamp_(max=1)
+            gain = 2 ** uniform(*self.exposure, rng)
+            clean, signal = ((packed * gain).clamp_(max=1) for packed in (clean, signal))
         if self.clean_share and uniform(0, 1, rng) < self.clean_share:
-            return _sample(clean, clean, camera, NO_NOISE.profile())
+            return Sample(signal, clean, RawMetadata(camera, NO_NOISE.profile()), RGGB)
         iso = log_uniform(*self.iso, rng) if isinstance(self.iso, tuple) else self.iso
         noise = self.noise_model.draw(iso, rng)
-        return _sample(add_noise(clean, noise, rng), clean, camera, noise.profile())
+        return Sample(add_noise(signal, noise, rng), clean, RawMetadata(camera, noise.profile()), RGGB)
+
+    @property
+    def multiple(self) -> int:
+        return RGGB.cell
 
     def smallest_input(self, height: int, width: int) -> tuple[int, int]:
         return max(height, 4), max(width, 4)  # as the demosaicing needs
 
-    def _clean(self, image: np.ndarray | Mosaic, rng: Generator) -> tuple[Camera, Tensor]:
-        if isinstance(image, Mosaic):
-            return image.camera, image.packed().clamp_(max=1)
-        camera = draw_camera(self.wb_gains_mode, rng, self.camera_matrix)
-        return camera, torch.from_numpy(packed_raw(np.asarray(image), camera))
+    def _camera(self, rng: Generator) -> Camera:
+        return draw_camera(self.wb_gains_mode, rng, self.camera_matrix)
+
+
+def _packed(image: One, camera: Camera) -> Tensor:
+    """The clean raw image (4, H/2, W/2), 0 to 1."""
+    if isinstance(image, Mosaic):
+        return image.packed().clamp_(max=1)
+    return torch.from_numpy(packed_raw(np.asarray(image), camera))
 
 
 def _recorded(pair: Pair) -> Sample:
-    """The two raw images of a pair; noise that is not known counts as none."""
-    noise = pair.degraded.noise or NO_NOISE.profile()
-    return _sample(pair.degraded.packed(), pair.clean.packed(), pair.clean.camera, noise)
-
-
-def _sample(degraded: Tensor, clean: Tensor, camera: Camera, noise: tuple[Tensor, Tensor]) -> Sample:
-    return Sample(degraded, clean, {**camera._asdict(), "shot": noise[0], "read": noise[1]})
+    """The two raw images of a pair, as they were recorded."""
+    camera, noise = pair.clean.metadata.camera, pair.degraded.metadata.noise
+    return Sample(pair.degraded.packed(), pair.clean.packed(), RawMetadata(camera, noise), RGGB)

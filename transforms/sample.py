@@ -1,45 +1,49 @@
 """What a chain of transforms gives."""
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from transforms.base import Transform
-from transforms.sensor.mosaic import Pair
+from transforms.base import Stage, Transform, as_stored, unit_range
+from transforms.images import Image, One, Pair
+from transforms.sensor.layout import SRGB, Layout
+from transforms.sensor.metadata import RawMetadata
 
 
 class Sample(NamedTuple):
-    """A degraded image, the clean one that it was made from, and what rendering them for the eye needs.
-
-    Both are raw, packed (4, H/2, W/2) in the order R, G1, G2, B of an RGGB mosaic, linear, 0 = black level,
-    1 = white level, negative values kept; or both are sRGB (3, H, W), 0 to 1. They are float32.
-    """
+    """A degraded image, the clean one that it was made from, and what both are."""
 
     degraded: Tensor
+    """(C, h, w) float32: the layout's planes, and behind them those that a conditioning adds."""
     clean: Tensor
-    facts: dict[str, Tensor]
-    """For raw: rgb_to_camera (3, 3), white_balance (3,) [factors], and of the noise shot (4,) and read (4,), one for
-    each plane: its variance is shot * x + read; 0 where it is not known. For sRGB: none."""
+    """(channels, scale * h, scale * w) float32, of the layout."""
+    metadata: RawMetadata | None
+    """Camera and noise of a raw sample; None for sRGB."""
+    layout: Layout
 
 
 class ToTensor2(Transform):
-    """Makes the two tensors, degraded and clean. An image that is still sRGB is both of them, unless it is a pair."""
+    """Makes the two tensors, degraded and clean. An image that is still sRGB is both of them, unless it is a pair.
+
+    It ends every chain. A raw sample is two tensors already, and passes.
+    """
+
+    gives: ClassVar[Stage] = "sample"
+    ends: ClassVar[bool] = True
 
     class_name: Literal["ToTensor2"] = "ToTensor2"
 
-    def __call__(self, image: np.ndarray | Pair | Sample, rng: Generator) -> Sample:
+    def __call__(self, image: Image | Sample, rng: Generator) -> Sample:
         if isinstance(image, Sample):
             return image
         if isinstance(image, Pair):
-            return Sample(_srgb_tensor(image.degraded), _srgb_tensor(image.clean), {})
-        tensor = _srgb_tensor(image)
-        return Sample(tensor, tensor, {})
+            return Sample(_planes(image.degraded), _planes(image.clean), None, SRGB)
+        tensor = _planes(as_stored(image))
+        return Sample(tensor, tensor, None, SRGB)
 
 
-def _srgb_tensor(image: np.ndarray) -> Tensor:
-    planes = np.asarray(image).transpose(2, 0, 1)
-    white = np.iinfo(planes.dtype).max if planes.dtype.kind == "u" else 1
-    # A blur's rounding takes white to 1 + 1e-7.
-    return torch.from_numpy(np.divide(planes, white, dtype=np.float32, order="C")).clamp_(max=1)
+def _planes(image: One) -> Tensor:
+    """sRGB (H, W, 3), uint8, uint16 or float32, as a tensor (3, H, W), float32, nominally 0 to 1."""
+    return torch.from_numpy(np.ascontiguousarray(unit_range(image).transpose(2, 0, 1)))

@@ -4,7 +4,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import torch
@@ -13,11 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from options.errors import UserError
 from restore.data.store import Photograph
-from transforms import Pipeline
+from transforms import Layout, Pipeline, RawMetadata, Sample
+from transforms.sensor.metadata import map_tensors
 
 MOST_WORKERS = 8  # more of them feed no accelerator any faster, since they only cut and degrade decoded pictures
-
-
 GRACE = 5  # seconds from SIGTERM to a worker's end
 
 
@@ -25,20 +24,17 @@ class Batch(NamedTuple):
     """Samples side by side."""
 
     degraded: Tensor
-    """(B, C, h, w) float32: packed raw or sRGB."""
+    """(B, in_channels, h, w) float32: what the network sees."""
     clean: Tensor
-    """(B, C, h, w) float32."""
-    facts: dict[str, Tensor]
-    """What rendering needs, each fact with a leading B."""
+    """(B, channels, scale * h, scale * w) float32, of the layout."""
+    metadata: RawMetadata | None
+    """Camera and noise of raw samples, each tensor with a leading B; None for sRGB."""
+    layout: Layout
     files: tuple[str, ...]
     """The photographs that the samples were made from."""
 
     def to(self, device: torch.device) -> "Batch":
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=True)
-
-        facts = {name: move(fact) for name, fact in self.facts.items()}
-        return Batch(move(self.degraded), move(self.clean), facts, self.files)
+        return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
 
 
 class Samples(Dataset):
@@ -55,14 +51,32 @@ class Samples(Dataset):
 
     def fingerprint(self) -> str:
         """Tells whether these are the photographs that they were: their files and sizes, in order."""
-        facts = [(str(one.source), [stored.array.name for stored in one.stored]) for one in self.photographs]
-        return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+        named = [(str(one.source), [stored.array.name for stored in one.stored]) for one in self.photographs]
+        return hashlib.blake2b(repr(named).encode(), digest_size=16).hexdigest()
 
-    def __getitem__(self, position: tuple[int, int]) -> Batch:
+    def __getitem__(self, position: tuple[int, int]) -> tuple[Sample, str]:
+        """The sample of this (epoch, index), and the file of its photograph."""
         epoch, index = position
         photograph = self.photographs[index]
         sample = self.pipeline(photograph.image(), seeded_generator(self.seed, self.purpose, epoch, index))
-        return Batch(sample.degraded, sample.clean, sample.facts, str(photograph.source))
+        return sample, str(photograph.source)
+
+
+def collate(samples: list[tuple[Sample, str]]) -> Batch:
+    """Samples of one size and chain, with their files, as a batch."""
+    columns = zip(*(sample for sample, _ in samples), strict=True)
+    degraded, clean, metadata, layouts = (_stacked(list(column)) for column in columns)
+    return Batch(degraded, clean, metadata, layouts, tuple(file for _, file in samples))
+
+
+def _stacked(values: list[Any]) -> Any:
+    """Tensors stacked, also inside named tuples; of other values, which are all the same, the first."""
+    first = values[0]
+    if isinstance(first, Tensor):
+        return torch.stack(values)
+    if hasattr(first, "_fields"):
+        return type(first)(*(_stacked(list(column)) for column in zip(*values, strict=True)))
+    return first
 
 
 class Batches:
@@ -125,6 +139,7 @@ def _loader(samples: Samples, positions: Iterable, workers: int | None, device: 
     return DataLoader(
         samples,
         batch_sampler=positions,
+        collate_fn=collate,
         num_workers=min(default_workers(device) if workers is None else workers, len(samples)),
         worker_init_fn=_begin_worker,
         pin_memory=device.type == "cuda",

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +20,10 @@ from options.errors import UserError
 from restore.data.sources import Recording, Source
 from restore.files.atomic import make_folder, write_atomically
 from restore.files.images import BadImage
-from transforms import Pipeline
+from transforms import NoiseProfile, Pipeline, RawMetadata
+from transforms.images import Image, Pair
 from transforms.sensor.cameras import Camera
-from transforms.sensor.mosaic import Image, Mosaic, Pair
+from transforms.sensor.mosaic import Mosaic
 
 STORE = Path("training_data/.decoded")
 
@@ -32,16 +33,12 @@ class Stored(NamedTuple):
 
     array: Path
     """A .npy file: sRGB (H, W, 3), uint8 or uint16; or the values of a mosaic (H, W), float32."""
-    facts: dict[str, Any] | None
-    """The rest of a mosaic, in numbers: rgb_to_camera, white_balance, noise. None for sRGB."""
+    metadata: Path | None
+    """The rest of a mosaic, a .json file; None for sRGB."""
 
     def image(self) -> np.ndarray | Mosaic:
         array = np.load(self.array, mmap_mode="r")
-        if self.facts is None:
-            return array
-        camera = Camera(torch.tensor(self.facts["rgb_to_camera"]), torch.tensor(self.facts["white_balance"]))
-        noise = self.facts["noise"]
-        return Mosaic(array, camera, noise and tuple(torch.tensor(planes) for planes in noise))
+        return array if self.metadata is None else Mosaic(array, _metadata_from_json(self.metadata.read_bytes()))
 
 
 class Photograph(NamedTuple):
@@ -57,7 +54,7 @@ class Photograph(NamedTuple):
     def image(self) -> Image:
         """What a chain takes, its pixels read from the disk only where they are looked at."""
         images = [one.image() for one in self.stored]
-        return Pair(*images) if len(images) == 2 else images[0]
+        return Pair(*images, recorded=True) if len(images) == 2 else images[0]
 
 
 class Photographs(NamedTuple):
@@ -125,19 +122,24 @@ def _decoded(source: Source, recording: Recording, chain: Pipeline) -> Stored:
     head = [transform.model_dump_json() for transform in chain.head]
     key = f"{type(source).__name__}|{gain}|{head}|{file.resolve()}|{about.st_size}|{about.st_mtime_ns}"
     array = STORE / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
-    facts = array.with_suffix(".json")
+    metadata = array.with_suffix(".json")
     if not array.exists():
         image = chain.prepare(source.read(recording))
         make_folder(STORE)
-        if isinstance(image, Mosaic):  # the facts first: where the array is, they are
-            write_atomically(facts, json.dumps(_facts(image)).encode())
+        if isinstance(image, Mosaic):  # the metadata first: where the array is, they are
+            write_atomically(metadata, _metadata_as_json(image.metadata))
             image = image.values
         content = io.BytesIO()
         np.save(content, image)
         write_atomically(array, content.getvalue())
-    return Stored(array, json.loads(facts.read_bytes()) if facts.exists() else None)
+    return Stored(array, metadata if metadata.exists() else None)
 
 
-def _facts(mosaic: Mosaic) -> dict[str, Any]:
-    noise = mosaic.noise and [planes.tolist() for planes in mosaic.noise]
-    return {**{name: fact.tolist() for name, fact in mosaic.camera._asdict().items()}, "noise": noise}
+def _metadata_as_json(metadata: RawMetadata) -> bytes:
+    """The metadata of an image that was not conditioned yet; noise that is not known is written as NaN."""
+    return json.dumps([[values.tolist() for values in part] for part in metadata[:2]]).encode()
+
+
+def _metadata_from_json(content: bytes) -> RawMetadata:
+    camera, noise = ([torch.tensor(values) for values in part] for part in json.loads(content))
+    return RawMetadata(Camera(*camera), NoiseProfile(*noise))

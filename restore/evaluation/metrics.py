@@ -1,16 +1,15 @@
 """How near an estimate comes to the clean image: PSNR and SSIM, image by image, in raw and as the eye sees it."""
 
 from collections import defaultdict
-from collections.abc import Callable
 from statistics import fmean
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from options.errors import UserError
-
-Render = Callable[[Tensor, dict[str, Tensor]], Tensor]
+from transforms import Layout, RawMetadata
 
 HIGHEST_PSNR = 100.0
 """PSNR [dB] of identical images, and the most that any pair gets: finite, so that means and JSON can hold it. It stands
@@ -55,18 +54,30 @@ def ssim(estimate: Tensor, clean: Tensor) -> Tensor:
     return torch.tensor(values, dtype=torch.float64).reshape(clean.shape[:-3])
 
 
-def measure(estimate: Tensor, clean: Tensor, facts: dict[str, Tensor], render: Render) -> dict[str, Tensor]:
+def measure(estimate: Tensor, clean: Tensor, metadata: RawMetadata | None, layout: Layout) -> dict[str, Tensor]:
     """PSNR and SSIM of an image or a batch: {"psnr_srgb", "ssim_srgb"}, for raw also {"psnr_raw", "ssim_raw"}.
 
-    estimate, clean  (..., C, H, W), packed raw or sRGB
-    facts            what rendering needs, with the same leading shape; empty for sRGB, which is measured as it is
-    render           (image, facts) -> sRGB for the eye: transforms.render
+    estimate  (..., channels, h, w), of the layout. Where it is smaller than the clean image, as the degraded image of a
+              super-resolution network is, it is measured in sRGB alone, enlarged to its size by bicubic interpolation
+    clean     (..., channels, H, W)
+    metadata  what rendering needs, with the same leading shape; None for sRGB
     """
     measured = {}
-    if facts:
+    if layout.raw and estimate.shape == clean.shape:
         measured = {"psnr_raw": psnr(estimate, clean), "ssim_raw": ssim(estimate, clean)}
-        estimate, clean = render(estimate, facts), render(clean, facts)
+    if layout.raw:
+        clean = layout.render(clean, metadata)
+    estimate = layout.render(estimate, metadata)
+    if estimate.shape != clean.shape:
+        estimate = bicubic(estimate, clean.shape[-2:])
     return {**measured, "psnr_srgb": psnr(estimate, clean), "ssim_srgb": ssim(estimate, clean)}
+
+
+def bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """An image (..., C, h, w) enlarged to (..., C, *size), pixel areas matching, by bicubic interpolation."""
+    flat = image.reshape(-1, *image.shape[-3:])
+    enlarged = functional.interpolate(flat, size, mode="bicubic", align_corners=False)
+    return enlarged.reshape(*image.shape[:-2], *size)
 
 
 class MeanMetrics:

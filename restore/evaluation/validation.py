@@ -10,7 +10,7 @@ from losses import WeightedLoss
 from restore.data.batches import Batch
 from restore.evaluation.metrics import MeanMetrics, measure
 from restore.evaluation.strips import stack, strip
-from transforms import degraded_to_raw, render, restored_to_raw
+from transforms import unconditioned, unconditioned_degraded
 
 PICTURES = 4  # photographs in the strip
 LARGEST = 384  # pixels of a picture's side in the strip
@@ -37,14 +37,15 @@ def validate(generator: nn.Module, loss: WeightedLoss, batches: Iterable[Batch])
     generator.eval()
     with torch.inference_mode():
         for batch in batches:
-            degraded, clean, facts, _ = batch
-            restored = generator(degraded)
-            values.append(float(loss.comparison(restored, clean, facts)))
-            degraded = degraded_to_raw(degraded, facts)
-            restored, clean = restored_to_raw(restored, facts), restored_to_raw(clean, facts)
-            restored_metrics.add(measure(restored, clean, facts, render))
-            degraded_metrics.add(measure(degraded, clean, facts, render))
+            metadata, layout = batch.metadata, batch.layout
+            restored = generator(batch.degraded)
+            values.append(float(loss.comparison(restored, batch.clean, metadata)))
+            degraded = unconditioned_degraded(batch.degraded, metadata, layout)
+            restored, clean = unconditioned(restored, metadata), unconditioned(batch.clean, metadata)
+            restored_metrics.add(measure(restored, clean, metadata, layout))
+            degraded_metrics.add(measure(degraded, clean, metadata, layout))
             if len(strips) < PICTURES:
-                strips.append(strip([render(image, facts)[0] for image in (degraded, restored, clean)], LARGEST))
+                shown = [layout.render(image, metadata)[0] for image in (degraded, restored, clean)]
+                strips.append(strip(shown, LARGEST))
     generator.train()
     return ValidationReport(sum(values) / len(values), restored_metrics.mean(), degraded_metrics.mean(), stack(strips))

@@ -14,9 +14,9 @@ from restore.networks import build_generator
 from restore.networks.tiles import restore_tiled
 from restore.networks.weights import load_weights, read_state_dict
 from restore.runs.information import Information
-from transforms import pack, restored_to_raw, unpack
-from transforms.conditioning import PLANES, Conditioning
+from transforms import NoiseProfile, RawMetadata, pack, unconditioned, unpack
 from transforms.sensor.bayer import PATTERNS, Pattern, unify_padded
+from transforms.sensor.cameras import NEUTRAL
 
 Noise = tuple[float | Sequence[float] | Tensor, float | Sequence[float] | Tensor]
 """shot and read of a DNG's NoiseProfile: one number for all four planes, or one for each."""
@@ -41,13 +41,12 @@ class Restorer:
                 f"--model: {path} has no best.pth; give a run's folder that has come to a savepoint, or a .pth"
             )
         self.information = Information(self.path.with_suffix(".json"))
-        self.n_channels = self.information.generator.n_channels
+        self.chain = self.information.chain
+        self.layout = self.information.layout
         self.device = choose_device(device)
         network = build_generator(self.information.generator)
         self.weights_report = load_weights(network, read_state_dict(self.path), str(self.path), complete=True)
-        self.conditioning = [step for step in self.information.transforms_test if isinstance(step, Conditioning)]
-        layout = torch.channels_last if network.channels_last else torch.contiguous_format
-        self.network = network.to(self.device, memory_format=layout).eval()
+        self.network = network.to(self.device, memory_format=network.memory_format).eval()
 
     def __call__(
         self, image: Tensor | np.ndarray, noise: Noise | None = None, tile: int = 512, overlap: int = 32
@@ -63,22 +62,22 @@ class Restorer:
         overlap  what two tiles share at least [pixels]
         Raises UserError if the channels do not fit the model, or the noise is not given where it must be.
         """
-        if self.n_channels == 4 and not _is_float(image):
+        if self.layout.raw and not _is_float(image):
             raise UserError(f"an image of {image.dtype} given; {self.path} restores linear raw: {LINEAR}")
         if isinstance(image, np.ndarray) and image.dtype in (np.uint8, np.uint16):
             return to_uint(self(to_tensor(image), noise, tile, overlap), image.dtype)
         if isinstance(image, np.ndarray):
             return self(torch.from_numpy(image), noise, tile, overlap).numpy()
-        if image.ndim != 3 or image.shape[0] != self.n_channels:
+        if image.ndim != 3 or image.shape[0] != self.layout.channels:
             raise UserError(
                 f"an image of the shape {tuple(image.shape)} does not fit {self.path}, "
-                f"which restores ({self.n_channels}, H, W)"
+                f"which restores ({self.layout.channels}, H, W)"
             )
-        shown, facts = image.float(), self._noise_facts(noise, image.device)
-        for step in self.conditioning:
-            facts = step.facts(facts)
-            shown = step.shown(shown, facts)
-        return restored_to_raw(restore_tiled(self.network, shown, tile, overlap), facts)
+        degraded, metadata = image.float(), self._metadata(noise, image.device)
+        for step in self.chain.conditioning:
+            metadata = step.metadata(metadata)
+            degraded = step.network_input(degraded, metadata)
+        return unconditioned(restore_tiled(self.network, degraded, tile, overlap), metadata)
 
     def restore_mosaic(
         self, mosaic: np.ndarray, pattern: Pattern, noise: Noise | None = None, tile: int = 512, overlap: int = 32
@@ -99,23 +98,24 @@ class Restorer:
         padded, window = unify_padded(np.asarray(mosaic, np.float32), pattern)
         return unpack(self(pack(torch.from_numpy(padded)), noise, tile, overlap)).numpy()[window]
 
-    def _noise_facts(self, noise: Noise | None, device: torch.device) -> dict[str, Tensor]:
-        if not self.conditioning:
-            return {}
+    def _metadata(self, noise: Noise | None, device: torch.device) -> RawMetadata | None:
+        """What conditioning and undoing it take; None for a model that has no conditioning."""
+        if not self.chain.conditioning:
+            return None
         if noise is None:
             raise UserError(
-                f"noise: not given, and {self.path} was trained with {self.conditioning[0].class_name}, which has to "
-                f"know it; give (shot, read) as in the DNG's NoiseProfile"
+                f"noise: not given, and {self.path} was trained with {self.chain.conditioning[0].class_name}, which "
+                f"has to know it; give (shot, read) as in the DNG's NoiseProfile"
             )
         try:
             numbers = (torch.as_tensor(number, dtype=torch.float32, device=device) for number in noise)
-            shot, read = (number.expand(PLANES) for number in numbers)
-            usable = bool(((shot >= 0) & (read >= 0) & shot.isfinite() & read.isfinite()).all())
+            profile = NoiseProfile(*(number.expand(self.layout.channels) for number in numbers))
+            usable = all(bool(((values >= 0) & values.isfinite()).all()) for values in profile)
         except (TypeError, ValueError, RuntimeError):
             usable = False
         if not usable:
             raise UserError(f"noise: {noise} given; give (shot, read), each a number or four, not below 0")
-        return {"shot": shot, "read": read}
+        return RawMetadata(NEUTRAL, profile)
 
 
 def _is_float(image: Tensor | np.ndarray) -> bool:

@@ -3,24 +3,23 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from torch import nn
-
 from options.base import Options, parse
 from options.choices import Choices
-from restore.networks.discriminators import PatchDiscriminatorOptions, UNetDiscriminatorOptions
+from restore.networks.base import Generator, NetworkOptions
+from restore.networks.discriminators import DiscriminatorBase, PatchDiscriminatorOptions, UNetDiscriminatorOptions
 from restore.networks.scunet import SCUNetOptions
 from restore.networks.unet import UNetOptions
 from restore.networks.weights import load_weights, read_state_dict
 
-GENERATORS = Choices(Options, SCUNetOptions, UNetOptions)
-GeneratorOptions = Annotated[Options, GENERATORS]
+GENERATORS = Choices(NetworkOptions, SCUNetOptions, UNetOptions)
+GeneratorOptions = Annotated[NetworkOptions, GENERATORS]
 
-DISCRIMINATORS = Choices(Options, PatchDiscriminatorOptions, UNetDiscriminatorOptions)
-DiscriminatorOptions = Annotated[Options, DISCRIMINATORS]
+DISCRIMINATORS = Choices(DiscriminatorBase, PatchDiscriminatorOptions, UNetDiscriminatorOptions)
+DiscriminatorOptions = Annotated[DiscriminatorBase, DISCRIMINATORS]
 
 
-def build_generator(options: Any, weights: str | Path | None = None) -> nn.Module:
-    """A network that restores (B, n_channels, H, W) of any H and W, with random weights or those of a file.
+def build_generator(options: Any, weights: str | Path | None = None) -> Generator:
+    """A network that restores images of any height and width, with random weights or those of a file.
 
     options  a dict as in an option file's "generator", or the finished section
     weights  a .pth of ours, or as the network's authors publish it; it must hold every weight of the network

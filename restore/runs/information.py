@@ -8,14 +8,15 @@ from typing import Any
 
 import cv2
 
+import transforms
 from options.base import Options, parse
 from options.errors import UserError
 from options.json_data import read_json
 from restore.evaluation.validation import ValidationReport
 from restore.networks import GeneratorOptions
 from restore.training.option_file import TrainingOptions
-from transforms import TransformOptions
-from transforms.base import Crop
+from transforms import LAYOUTS, Layout, Pipeline, TransformOptions
+from transforms.geometry import Crop
 
 SOFTWARE = ("torch", "torchvision", "numpy", "scikit-image")
 FAMILIES = {"pixel": "Pixel", "gan": "GAN", "feature": "Feature"}
@@ -34,7 +35,8 @@ def describe(options: TrainingOptions, report: ValidationReport, **progress: flo
         "name": options.name,
         "model_architecture": generator.class_name,
         "n_channels": generator.n_channels,
-        "config": json.dumps(generator.model_dump(mode="json").get("config"), separators=(",", ":")),
+        "layout": transforms.build(options.transforms_test).layout.name,
+        "config": json.dumps(generator.stages, separators=(",", ":")),
         "use_sigmoid": generator.use_sigmoid,
         "generator": generator.model_dump(mode="json"),
         "in_res": next((step.h for step in options.transforms_train if isinstance(step, Crop)), None),
@@ -79,9 +81,25 @@ class Information:
         if not isinstance(self.data, dict) or "generator" not in self.data:
             raise UserError(f'{path}: has no "generator" section; take the file that was saved with the model')
         self.generator = parse(GeneratorOptions, self.data["generator"], f"{path}: generator")
-        chain = self.data.get("transforms_test", {})
-        steps = list(chain.values()) if isinstance(chain, dict) else chain
-        self.transforms_test = parse(list[TransformOptions], steps, f"{path}: transforms_test")
+        steps = self.data.get("transforms_test", {})
+        steps = list(steps.values()) if isinstance(steps, dict) else steps
+        self.chain = Pipeline(tuple(parse(list[TransformOptions], steps, f"{path}: transforms_test")))
+        """The chain that the model was validated with; of no transforms where the file has none."""
+        self.layout = self._layout(path)
+        """Of what goes in, but for conditioning, and of what comes out."""
+
+    def _layout(self, path: Path) -> Layout:
+        name = self.data.get("layout", self.chain.layout.name)
+        if name not in LAYOUTS:
+            raise UserError(f"{path}: layout: {json.dumps(name)} given; known: {', '.join(LAYOUTS)}")
+        layout, given = LAYOUTS[name], self.generator.n_channels
+        if layout.channels != given:
+            fitting = next((other.name for other in LAYOUTS.values() if other.channels == given), None)
+            remedy = f'add "layout": "{fitting}"' if fitting else "take the file that was saved with the model"
+            raise UserError(
+                f"{path}: generator.n_channels is {given}, but {name} images have {layout.channels}; {remedy}"
+            )
+        return layout
 
 
 def _loss_info(options: TrainingOptions) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 import losses
 import transforms
+from losses import Render
 from restore.data.batches import Batches, Samples, ValidationBatches
 from restore.data.sources import Source
 from restore.data.store import open_photographs
@@ -18,6 +18,7 @@ from restore.networks.weights import load_weights, read_state_dict
 from restore.training.option_file import TrainingOptions
 from restore.training.precision import choose_precision
 from restore.training.trainer import Trainer
+from transforms import Layout, unconditioned
 
 
 class Parts(NamedTuple):
@@ -50,7 +51,7 @@ def assemble(
         report = load_weights(generator, read_state_dict(options.pretrained_model), options.pretrained_model)
         say(f"pretrained_model: {report}")
     channels = options.generator.n_channels
-    loss = losses.build(options.losses, channels, _rendered)
+    loss = losses.build(options.losses, channels, _rendering(chain.layout))
     for warning in loss.warnings:
         say(f"warning: {warning}")
     discriminator = options.discriminator.build(channels) if loss.adversarial else None
@@ -66,9 +67,9 @@ def assemble(
     )
 
 
-def _rendered(image: Tensor, facts: dict[str, Tensor]) -> Tensor:
+def _rendering(layout: Layout) -> Render:
     """What the feature terms look at: the restored or the clean image, for the eye."""
-    return transforms.render(transforms.restored_to_raw(image, facts), facts)
+    return lambda image, metadata: layout.render(unconditioned(image, metadata), metadata)
 
 
 def count_parameters(network: torch.nn.Module) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from restore.compute.device import wait_for_device
 from restore.data.batches import Samples
 from restore.evaluation.strips import stack, strip
 from restore.files.atomic import make_folder
@@ -14,7 +15,7 @@ from restore.files.images import to_uint, write_image
 from restore.training.assembly import Parts
 from restore.training.option_file import TrainingOptions
 from restore.training.timetable import Schedule
-from transforms import degraded_to_raw, render, restored_to_raw
+from transforms import unconditioned, unconditioned_degraded
 
 PER_FOLDER = 3  # pairs drawn from each folder
 LARGEST = 384  # pixels of a picture's side in the contact sheet
@@ -35,7 +36,7 @@ def check(options: TrainingOptions, parts: Parts) -> None:
     trainer, batches = parts.trainer, parts.batches
     for number, batch in enumerate(batches.after(0, 1 + UPDATES)):
         trainer.step(batch)
-        _finish(trainer.device)
+        wait_for_device(trainer.device)
         if number == 0:
             started = time.monotonic()
     seconds = (time.monotonic() - started) / UPDATES
@@ -51,16 +52,11 @@ def _pairs(samples: Samples, entries: int) -> list[torch.Tensor]:
     for entry in range(entries):
         inside = [n for n, photograph in enumerate(samples.photographs) if photograph.entry == entry]
         for index in inside[:PER_FOLDER]:
-            degraded, clean, facts, _ = samples[0, index]
-            recorded = degraded_to_raw(degraded, facts), restored_to_raw(clean, facts)
-            strips.append(strip([render(image, facts) for image in recorded], LARGEST))
+            sample, _ = samples[0, index]
+            degraded = unconditioned_degraded(sample.degraded, sample.metadata, sample.layout)
+            pair = degraded, unconditioned(sample.clean, sample.metadata)
+            strips.append(strip([sample.layout.render(image, sample.metadata) for image in pair], LARGEST))
     return strips
-
-
-def _finish(device: torch.device) -> None:
-    """Waits until the device has done what it was given: it takes work faster than it does it."""
-    if device.type != "cpu":
-        getattr(torch, device.type).synchronize()
 
 
 def _memory(device: torch.device) -> str:

@@ -12,9 +12,9 @@ from restore.data.sources import Source
 from restore.evaluation.metrics import SSIM_WINDOW
 from restore.training.optimizers import Optimizer, ReduceLROnPlateau
 from transforms import Pipeline
-from transforms.base import Crop
 from transforms.conditioning import Conditioning
 from transforms.downsample import Downsample
+from transforms.geometry import Crop
 from transforms.rgb_to_raw import RgbToRawTransform
 
 CHAINS = {"transforms_train": "training_path", "transforms_test": "testing_path"}
@@ -62,7 +62,7 @@ def _built_chains(sections: Mapping[str, Any]) -> tuple[dict[str, Pipeline], lis
 
 def _nothing_to_learn(here: str, chain: Pipeline, sources: list[Source], generator: Options) -> list[str]:
     degraded_already = all(source.paired or source.raw for source in sources)
-    if chain.out_channels != 3 or generator.n_channels != 3 or degraded_already:
+    if chain.layout.channels != 3 or generator.n_channels != 3 or degraded_already:
         return []
     return [
         f"{here}: nothing degrades the image, so there is nothing to learn; add an RgbToRawTransform, or train on pairs"
@@ -72,7 +72,7 @@ def _nothing_to_learn(here: str, chain: Pipeline, sources: list[Source], generat
 def _unlike_channels(here: str, chain: Pipeline, generator: Options) -> list[str]:
     """Channels that the chain gives and shows, and the generator does not restore or take."""
     found = []
-    made, shown, channels = chain.out_channels, chain.in_channels, generator.n_channels
+    made, shown, channels = chain.layout.channels, chain.in_channels, generator.n_channels
     if made != channels:
         remedy = "add an RgbToRawTransform" if channels == 4 else "set generator.n_channels to 4"
         found.append(f"{here}: gives {made} channels, but generator.n_channels is {channels}; {remedy}")
@@ -94,7 +94,7 @@ def _raw_beside_srgb(here: str, sources: list[Source], generator: Options) -> li
 def _unfit_pairs(here: str, path: str, chain: Pipeline, sources: list[Source]) -> list[str]:
     """Pairs that the chain cannot take, named before one of their files, which are large, is decoded."""
     found = []
-    downsampled = any(isinstance(step, Downsample) for step in chain.options)
+    downsampled = any(isinstance(step, Downsample) for step in chain.transforms)
     for number, source in enumerate(sources):
         name = f"{path}.{number}: {source.class_name}"
         if source.paired and downsampled:
@@ -111,7 +111,7 @@ def _idle_iso(here: str, chain: Pipeline) -> list[str]:
     return [
         f"{here}.{number}.iso: {json.dumps(step.iso)} given, but the noise of {step.noise_model.class_name} is "
         f"the same at any ISO speed; leave it out"
-        for number, step in enumerate(chain.options)
+        for number, step in enumerate(chain.transforms)
         if isinstance(step, RgbToRawTransform)
         and step.iso != RgbToRawTransform.model_fields["iso"].default
         and not step.noise_model.heeds_iso
@@ -120,7 +120,9 @@ def _idle_iso(here: str, chain: Pipeline) -> list[str]:
 
 def _unlike_conditioning(train: Pipeline, test: Pipeline) -> list[str]:
     """What the network is shown in training and in validation, and so in use, must be of one kind."""
-    kinds = [[step.class_name for step in chain.options if isinstance(step, Conditioning)] for chain in (train, test)]
+    kinds = [
+        [step.class_name for step in chain.transforms if isinstance(step, Conditioning)] for chain in (train, test)
+    ]
     if kinds[0] == kinds[1]:
         return []
     shown, other = ("train", "test") if kinds[0] else ("test", "train")
@@ -130,7 +132,7 @@ def _unlike_conditioning(train: Pipeline, test: Pipeline) -> list[str]:
 
 
 def _no_batch(chain: Pipeline, batch_size: int) -> list[str]:
-    if batch_size == 1 or any(isinstance(step, Crop) for step in chain.options):
+    if batch_size == 1 or any(isinstance(step, Crop) for step in chain.transforms):
         return []
     return ["transforms_train: photographs of several sizes make no batch; add a RandomCrop or CenterCrop"]
 
@@ -140,7 +142,7 @@ def _unmeasurable(chain: Pipeline, generator: Options) -> list[str]:
     return [
         f"transforms_test.{number}: {step.h} x {step.w} given, too small to measure SSIM on; "
         f"give at least {smallest} x {smallest}"
-        for number, step in enumerate(chain.options)
+        for number, step in enumerate(chain.transforms)
         if isinstance(step, Crop) and min(step.h, step.w) < smallest
     ]
 

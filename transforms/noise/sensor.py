@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from transforms.noise.poisson import add_shot_and_read_noise
 from transforms.noise.tukey_lambda import tukey_lambda
+from transforms.sensor.metadata import NoiseProfile
 
 
 class SensorNoise(NamedTuple):
@@ -32,14 +33,14 @@ class SensorNoise(NamedTuple):
     colour_bias: Tensor | None = None
     """What black is off by [1]; None: 0."""
 
-    def profile(self) -> tuple[Tensor, Tensor]:
-        """(shot, read) of the line variance = shot * x + read, read being the whole variance at black level."""
+    def profile(self) -> NoiseProfile:
+        """The line variance = shot * x + read, read being the whole variance at black level."""
         read = self.read
         if self.row_noise is not None:
             read = read + self.row_noise.square()
         if self.step is not None:
             read = read + self.step.square() / 12
-        return self.shot, read
+        return NoiseProfile(self.shot, read)
 
 
 def add_noise(clean: Tensor, noise: SensorNoise, rng: Generator) -> Tensor:

@@ -19,7 +19,7 @@ Array = TypeVar("Array", np.ndarray, Tensor)
 
 def unify(mosaic: Array, pattern: Pattern) -> Array:
     """The part of a mosaic (..., H, W) that begins with R and has even sides, as a view: for training."""
-    top, left = _red(pattern)
+    top, left = first_red(pattern)
     height, width = mosaic.shape[-2:]
     return mosaic[..., top : height - (height - top) % 2, left : width - (width - left) % 2]
 
@@ -31,7 +31,7 @@ def unify_padded(mosaic: np.ndarray, pattern: Pattern) -> tuple[np.ndarray, tupl
     back. H and W are 2 or more. The mosaic is seen mirrored about its outermost row or column, which keeps every site's
     colour.
     """
-    sides = zip(_red(pattern), mosaic.shape[-2:], strict=True)
+    sides = zip(first_red(pattern), mosaic.shape[-2:], strict=True)
     margins = [(before, (before + side) % 2) for before, side in sides]
     padded = np.pad(mosaic, [(0, 0)] * (mosaic.ndim - 2) + margins, mode="reflect")
     rows, columns = (slice(before, before + side) for (before, _), side in zip(margins, mosaic.shape[-2:], strict=True))
@@ -51,6 +51,6 @@ def rearrange(
     return move(mosaic), "".join(move(colours)[:2, :2].flat)
 
 
-def _red(pattern: Pattern) -> tuple[int, int]:
+def first_red(pattern: Pattern) -> tuple[int, int]:
     """Row and column of the first R."""
     return divmod(pattern.index("R"), 2)

@@ -24,6 +24,9 @@ RGB_TO_XYZ = np.array(
 GAINS = {"red": (1.9, 2.4), "blue": (1.5, 1.9)}
 NORMAL_GAINS = {"red": NormalDist(2.15, 0.15), "blue": NormalDist(1.7, 0.12)}
 
+COLOUR_OF_SITE = [0, 1, 1, 2]
+"""Of R, G1, G2 and B of an RGGB mosaic: which of red, green and blue it records."""
+
 GainsMode = Literal["uniform", "normal", "fixed", "none"]
 Row = tuple[float, float, float]
 Matrix = tuple[Row, Row, Row]
@@ -37,6 +40,10 @@ class Camera(NamedTuple):
     """(3, 3): camera = matrix @ linear sRGB; each row sums to 1, so that grey stays grey."""
     white_balance: Tensor
     """(3,): the factors for red, green and blue that make the raw image's grey grey again."""
+
+
+NEUTRAL = Camera(torch.eye(3), torch.tensor([2.15, 1, 1.7]))
+"""Stands for a camera whose colours no file tells: good enough to look at, and no loss on raw values asks for more."""
 
 
 def draw_camera(gains_mode: GainsMode, rng: Generator, xyz_to_camera: Matrix | None = None) -> Camera:

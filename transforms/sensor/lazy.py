@@ -11,6 +11,11 @@ class LazyImage:
 
     shape: tuple[int, ...]
     """(H, W, ...)."""
+    dtype = np.dtype(np.float32)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return self[:, :].astype(dtype or np.float32, copy=False)

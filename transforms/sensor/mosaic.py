@@ -1,4 +1,4 @@
-"""Raw images on their way through a chain: a mosaic with its camera, and a pair of a degraded and a clean image."""
+"""A raw image on its way through a chain: a frame, the RGGB window of it that is looked at, and its metadata."""
 
 from typing import NamedTuple
 
@@ -7,80 +7,106 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transforms.sensor.bayer import rearrange, unify
-from transforms.sensor.cameras import Camera
+from transforms.sensor.bayer import Pattern, first_red, rearrange
 from transforms.sensor.lazy import LazyImage, mirrored
+from transforms.sensor.metadata import NoiseProfile, RawMetadata
 from transforms.sensor.rendering import pack
 
 CELL = [(0, 0), (0, 1), (1, 0), (1, 1)]
 """Row and column of R, G1, G2 and B."""
 
 
-class Mosaic(NamedTuple):
-    """A raw image as one RGGB mosaic. Whatever moves its pixels gives an RGGB mosaic with even sides again."""
+class Window(NamedTuple):
+    """A part of a frame [px]."""
 
-    values: "np.ndarray | DownsampledMosaic"
-    """(H, W) float32, H and W even, linear, 0 = black level, 1 = white level, negative values kept."""
-    camera: Camera
-    noise: tuple[Tensor, Tensor] | None = None
-    """(shot, read), each (4,) for R, G1, G2, B, of the noise in it, as a DNG's NoiseProfile has them; None: unknown."""
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class Mosaic(NamedTuple):
+    """A raw image as an RGGB mosaic with even sides: a window of a frame, which may be of any Bayer phase.
+
+    A flip of an even frame changes its phase. The window then moves by a pixel, so that it begins with R again and
+    keeps its size; only where it fills the frame does it lose a pixel on either side.
+    """
+
+    frame: np.ndarray | LazyImage
+    """(H, W) float32, linear, 0 = black level, 1 = white level, negative values kept."""
+    metadata: RawMetadata
+    pattern: Pattern = "RGGB"
+    """Of the frame."""
+    window: Window | None = None
+    """The part that is looked at; None: the whole frame, which is RGGB and has even sides then."""
+
+    @property
+    def place(self) -> Window:
+        return self.window or Window(0, 0, *self.frame.shape)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(H, W)."""
-        return self.values.shape
+        """(H, W) of the window."""
+        return self.place.height, self.place.width
+
+    @property
+    def values(self) -> np.ndarray:
+        """(H, W) float32, RGGB: the window of the frame, worked out now where the frame is lazy."""
+        top, left, height, width = self.place
+        return self.frame[top : top + height, left : left + width]
 
     def packed(self) -> Tensor:
-        """Its four planes, (4, H/2, W/2): a copy."""
-        return pack(torch.from_numpy(np.array(self.values)))
+        """Its four planes R, G1, G2, B, (4, H/2, W/2): a copy."""
+        return pack(torch.from_numpy(np.array(self.values, order="C")))
 
     def crop(self, top: int, left: int, height: int, width: int) -> "Mosaic":
         """The window of height x width pixels whose first pixel is [top, left]; all four numbers are even."""
         assert not any(number % 2 for number in (top, left, height, width)), (top, left, height, width)
-        return self._replace(values=self.values[top : top + height, left : left + width])
+        place = self.place
+        return self._replace(window=Window(place.top + top, place.left + left, height, width))
 
     def flip(self, axes: list[int]) -> "Mosaic":
-        """Mirrored along these axes, 0 being top to bottom; 2 pixels are lost along each, so that R comes first."""
-        flipped = rearrange(np.asarray(self.values), "RGGB", lambda values: np.flip(values, axes))
-        return self._replace(values=unify(*flipped))
+        """Mirrored along these axes, 0 being top to bottom."""
+        frame, pattern = rearrange(np.asarray(self.frame), self.pattern, lambda values: np.flip(values, axes))
+        top, left, height, width = self.place
+        top = frame.shape[0] - top - height if 0 in axes else top
+        left = frame.shape[1] - left - width if 1 in axes else left
+        flipped = Mosaic(frame, self.metadata, pattern, Window(top, left, height, width))
+        return flipped._beginning_with_red()
 
     def rotate(self, quarter_turns: int) -> "Mosaic":
-        """Turned counterclockwise; up to 2 pixels of each side are lost, so that R comes first."""
-        turned = rearrange(np.asarray(self.values), "RGGB", lambda values: np.rot90(values, quarter_turns))
-        noise = self.noise
-        if noise and quarter_turns % 2:  # the green beside red is now above or below it
-            noise = tuple(planes[[0, 2, 1, 3]] for planes in noise)
-        return self._replace(values=unify(*turned), noise=noise)
+        """Turned counterclockwise."""
+        turned = self
+        for _ in range(quarter_turns % 4):
+            frame, pattern = rearrange(np.asarray(turned.frame), turned.pattern, np.rot90)
+            top, left, height, width = turned.place
+            window = Window(frame.shape[0] - left - width, top, width, height)
+            turned = Mosaic(frame, turned.metadata.turned(), pattern, window)
+        return turned._beginning_with_red()
 
     def downsample(self, factor: int, sigma: float) -> "Mosaic":
         """Blurred colour by colour with a Gaussian of sigma [px], and every factor-th row and column kept.
 
         H x W become H // factor x W // factor pixels, less an odd last row and column. Its noise is known no more.
         """
-        return self._replace(values=DownsampledMosaic(self.values, factor, sigma), noise=None)
+        metadata = self.metadata._replace(noise=NoiseProfile.unknown())
+        return Mosaic(DownsampledMosaic(self.values, factor, sigma), metadata)
+
+    def _beginning_with_red(self) -> "Mosaic":
+        top, left, height, width = self.place
+        red_row, red_column = first_red(self.pattern)
+        top, height = _moved_to_red(top, height, self.frame.shape[0], red_row)
+        left, width = _moved_to_red(left, width, self.frame.shape[1], red_column)
+        return self._replace(window=Window(top, left, height, width))
 
 
-class Pair(NamedTuple):
-    """A degraded image and the clean one of the same scene, as two recordings show them; both are of one size.
-
-    Both are sRGB (H, W, 3), uint8 or uint16, or both are Mosaics.
-    """
-
-    degraded: np.ndarray | Mosaic
-    clean: np.ndarray | Mosaic
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(H, W, 3) or (H, W)."""
-        return self.clean.shape
-
-
-Image = np.ndarray | Mosaic | Pair
-"""What goes into a chain, and from transform to transform."""
-
-
-def is_raw(image: Image) -> bool:
-    return isinstance(image.clean if isinstance(image, Pair) else image, Mosaic)
+def _moved_to_red(start: int, length: int, side: int, red: int) -> tuple[int, int]:
+    """Start and length of a window along a side of the frame, in whose rows (or columns) red, red + 2, ... R lies."""
+    if start % 2 == red:
+        return start, length
+    if start + 1 + length <= side:
+        return start + 1, length
+    return (start - 1, length) if start > 0 else (start + 1, length - 2)
 
 
 class DownsampledMosaic(LazyImage):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from transforms.sensor.cameras import Camera
+from transforms.sensor.cameras import COLOUR_OF_SITE, Camera
 from transforms.sensor.unprocessing import HIGHLIGHTS, srgb_to_linear
 
 
@@ -24,9 +24,9 @@ def packed_raw(image: np.ndarray, camera: Camera) -> np.ndarray:
     linear = cv2.LUT(sites.reshape(12, -1), _tone_table(np.iinfo(sites.dtype).max + 1)).reshape(4, 3, -1)
     # From here on as transforms.sensor.unprocessing.camera_to_raw, of each site only the colour that it records.
     matrix = camera.rgb_to_camera.numpy()
-    gains = camera.white_balance.numpy()[[0, 1, 1, 2], None]
+    gains = camera.white_balance.numpy()[COLOUR_OF_SITE, None]
     mean_of_all = np.broadcast_to(matrix.mean(0), (4, 3))
-    colours = np.matmul(np.stack([matrix[[0, 1, 1, 2]] / gains, mean_of_all], axis=1), linear)
+    colours = np.matmul(np.stack([matrix[COLOUR_OF_SITE] / gains, mean_of_all], axis=1), linear)
     raw, mean = colours[:, 0], colours[:, 1]
     if mean.max() > HIGHLIGHTS:
         protection = np.maximum(mean - np.float32(HIGHLIGHTS), 0)

@@ -1,4 +1,4 @@
-"""Raw images made visible: mosaics packed and unpacked, demosaiced, and rendered to sRGB."""
+"""Raw images for the eye: mosaics packed and unpacked, demosaiced, and developed to sRGB."""
 
 from itertools import product
 
@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from transforms.sensor.cameras import COLOUR_OF_SITE, Camera
 from transforms.sensor.unprocessing import process
 
 # Malvar, He and Cutler, High-quality linear interpolation for demosaicing of Bayer-patterned color images,
@@ -62,16 +63,13 @@ def _filters() -> Tensor:
 STACKED_FILTERS = _filters()  # made here, not on first use: that may be in inference mode, of which no gradient comes
 
 
-def render(image: Tensor, facts: dict[str, Tensor]) -> Tensor:
-    """An image for the eye: sRGB, 0 to 1, float32. Differentiable.
+def develop(packed: Tensor, camera: Camera) -> Tensor:
+    """Packed raw (..., 4, h, w) for the eye: sRGB (..., 3, 2h, 2w), 0 to 1, float32. Differentiable.
 
-    image  packed raw (..., 4, h, w) -> (..., 3, 2h, 2w); or, where facts are empty, sRGB already: it is clipped
-    facts  as in transforms.Sample, on the image's device: rgb_to_camera (..., 3, 3) and white_balance (..., 3)
+    camera  on the image's device: rgb_to_camera (..., 3, 3) and white_balance (..., 3)
     """
-    if not facts:
-        return image.float().clamp(0, 1)
-    gains = facts["white_balance"]
+    gains = camera.white_balance
     # Half precision, which autocast would choose, shows as banding.
-    with torch.autocast(image.device.type, enabled=False):
-        balanced = demosaic(unpack(image.float() * gains[..., [0, 1, 1, 2], None, None]))
-        return process(balanced / gains[..., None, None], facts["rgb_to_camera"], gains)
+    with torch.autocast(packed.device.type, enabled=False):
+        balanced = demosaic(unpack(packed.float() * gains[..., COLOUR_OF_SITE, None, None]))
+        return process(balanced / gains[..., None, None], camera.rgb_to_camera, gains)

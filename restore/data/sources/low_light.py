@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from options.base import PathText
+from restore.camera.raw_file import RAW_SUFFIXES
 from restore.data.sources.base import Found, Recording, Source, found
-from restore.data.sources.reading import RAW_FILES, read_mosaic
-from restore.files.images import files_below
+from restore.data.sources.reading import read_mosaic
+from restore.files.paths import files_below
 from transforms.sensor.mosaic import Mosaic
 
 SID_FILE = re.compile(r"(?P<scene>(?P<part>\d)\d{4})_\d{2}_(?P<seconds>[\d.]+)s\.\w+")
@@ -94,4 +95,4 @@ class ELD(Source):
 
 
 def _raw_files(folder: str | Path) -> list[Path]:
-    return [file for file in files_below(folder) if file.suffix.lower() in RAW_FILES]
+    return [file for file in files_below(folder) if file.suffix.lower() in RAW_SUFFIXES]

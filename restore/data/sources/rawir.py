@@ -8,7 +8,8 @@ import torch
 from options.base import PathText
 from restore.data.sources.base import Found, Recording, Source, found
 from restore.data.sources.reading import neutral_mosaic
-from restore.files.images import BadImage, files_below
+from restore.files.images import BadImage
+from restore.files.paths import files_below
 from transforms import unpack
 from transforms.sensor.mosaic import CELL, Mosaic
 

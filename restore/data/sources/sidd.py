@@ -9,7 +9,8 @@ from pydantic import Field
 from options.base import PathText
 from restore.data.sources.base import Found, Recording, Source, found
 from restore.data.sources.reading import neutral_mosaic
-from restore.files.images import BadImage, files_below
+from restore.files.images import BadImage
+from restore.files.paths import files_below
 from transforms.sensor.bayer import Pattern
 from transforms.sensor.mosaic import Mosaic
 

@@ -1,0 +1,55 @@
+"""What travels with a raw image, from its file to the batch, to the network's answer and back to a file."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from transforms.sensor.cameras import Camera
+
+GREENS_SWAPPED = [0, 2, 1, 3]
+
+
+class NoiseProfile(NamedTuple):
+    """A raw image's noise in each of R, G1, G2, B: variance = shot * x + read, where x is 0 at black and 1 at white.
+
+    Source: DNG specification 1.7, NoiseProfile.
+    """
+
+    shot: Tensor
+    """(..., 4) slope of the variance [1]; NaN where the noise is not known."""
+    read: Tensor
+    """(..., 4) variance at black [1]; NaN where the noise is not known."""
+
+    @classmethod
+    def unknown(cls) -> "NoiseProfile":
+        return cls(torch.full((4,), torch.nan), torch.full((4,), torch.nan))
+
+    @property
+    def known(self) -> bool:
+        return not bool(self.shot.isnan().any() or self.read.isnan().any())
+
+    def scaled(self, gain: float) -> "NoiseProfile":
+        """The noise of the image times this gain."""
+        return NoiseProfile(self.shot * gain, self.read * gain**2)
+
+
+class RawMetadata(NamedTuple):
+    """The camera and the noise of a raw image, or of a batch of them, each tensor with the batch's leading shape."""
+
+    camera: Camera
+    noise: NoiseProfile
+    stabilization: NoiseProfile | None = None
+    """Of the Anscombe transform that the images went through; None: they are as recorded."""
+
+    def turned(self) -> "RawMetadata":
+        """Of the image turned by a quarter: the green in the rows of R becomes the green in the rows of B."""
+        return self._replace(noise=NoiseProfile(*(planes[..., GREENS_SWAPPED] for planes in self.noise)))
+
+
+def map_tensors(record: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A record (named tuples of tensors, other values and further records) with each of its tensors changed."""
+    if isinstance(record, Tensor):
+        return change(record)
+    return type(record)(*(map_tensors(field, change) for field in record)) if hasattr(record, "_fields") else record
