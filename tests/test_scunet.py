@@ -175,7 +175,7 @@ def test_bfloat16_stays_near_float32_and_gives_back_float32():
     ("change", "words"),
     [
         ({"config": [4] * 6}, "generator: config.6: missing"),
-        ({"config": [4] * 8}, "generator: config: [4, 4, 4, 4, 4, 4, 4, 4] given; tuple should have at most 7 items"),
+        ({"config": [4] * 8}, "generator: config: [4, 4, 4, 4, 4, 4, 4, 4] given; list should have at most 7 items"),
         ({"config": [4, 4, 4, 0, 4, 4, 4]}, "generator: config.3: 0 given"),
         ({"dim": 32}, "generator: dim: 32 given; input should be a multiple of 64"),
         ({"drop_path": 1.0}, "generator: drop_path: 1.0 given"),
