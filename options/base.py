@@ -71,7 +71,7 @@ def parse(kind: type[Kind], data: Any, place: str = "") -> Kind:
 def parse_whole(kind: type[Options], data: Any, place: str = "") -> Reading:
     """As parse, for a caller who has more to check: mistakes are returned, beside the fields that have none.
 
-    kind  an Options class whose fields are collected by a validator that calls `keep`
+    kind  an Options class with a validator of every field that puts it into the validation's context, a dict
     """
     kept: dict[str, Any] = {}
     section, mistakes = _validated(kind, data, place, kept)
