@@ -1,11 +1,13 @@
 """Files that are whole or not there at all."""
 
+import fcntl
 import os
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from options.errors import SaveError
+from options.errors import SaveError, UserError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -21,9 +23,9 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(target.fileno())
         unfinished.replace(path)
     except OSError as error:
+        untouched = "what was there before is untouched. " if path.exists() else ""
         raise SaveError(
-            f"{path}: could not be written ({error.strerror}); what was there before is untouched. "
-            f"Free some space or allow writing there"
+            f"{path}: could not be written ({error.strerror}); {untouched}Free some space or allow writing there"
         ) from error
     finally:
         with suppress(OSError):
@@ -35,5 +37,53 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SaveError(f"{path}: cannot be made ({error.strerror}); allow it, or work in another folder") from error
+        raise cannot_be_made(path, error) from error
     return path
+
+
+def cannot_be_made(folder: Path, error: OSError) -> SaveError:
+    return SaveError(f"{folder}: cannot be made ({error.strerror}); allow it, or work in another folder")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what processes that are gone, killed in the middle of write_atomically, have left in the folder."""
+    for file in folder.glob(".*.unfinished"):
+        process = file.name.split(".")[1]
+        if process.isdecimal() and not _lives(int(process)):
+            with suppress(OSError):
+                file.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's
+    return True
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Holds a lock file while it is entered. UserError where another process holds it; a dead process holds nothing.
+
+    what  what is locked, for the message
+    """
+    with path.open("a+") as file:
+        try:
+            fcntl.lockf(
+                file, fcntl.LOCK_EX | fcntl.LOCK_NB
+            )  # the process's own: its workers, which may outlive it, not
+        except BlockingIOError:
+            file.seek(0)
+            raise UserError(
+                f"{what}: in use by the process {file.read().strip()}; wait for its end or stop it"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

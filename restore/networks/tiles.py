@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from options.errors import UserError
+from restore.compute.device import tf32
 
 
 @torch.inference_mode()
+@tf32(allowed=False)
 def restore_tiled(network: nn.Module, image: Tensor, tile: int, overlap: int) -> Tensor:
     """The network's output for the whole image, from overlapping tiles with blended borders.
 

@@ -1,5 +1,6 @@
 """--check: everything that a run does, once, without training."""
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -7,23 +8,34 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from options.errors import UserError
 from restore.data.batches import Samples
 from restore.evaluation.strips import stack, strip
 from restore.files.atomic import make_folder
 from restore.files.images import to_uint, write_image
 from restore.training.assembly import Parts
 from restore.training.option_file import TrainingOptions
-from restore.training.timetable import Schedule
+from restore.training.precision import training_arithmetic
+from restore.training.timetable import Timetable
 from transforms import degraded_to_raw, render, restored_to_raw
 
 PER_FOLDER = 3  # pairs drawn from each folder
 LARGEST = 384  # pixels of a picture's side in the contact sheet
+LONGEST_NAME = 255  # bytes, of file systems in use
 UPDATES = 3  # timed, after a first one that warms up
+
+
+def contact_sheet(options: TrainingOptions) -> Path:
+    """Where check draws. UserError where the option file's name makes no file name."""
+    sheet = Path("model_zoo") / f"check_{options.name}.png"
+    if len(os.fsencode(sheet.name)) > LONGEST_NAME:
+        raise UserError(f"name: too long for the contact sheet's file name; give {LONGEST_NAME // 2} letters at most")
+    return sheet
 
 
 def check(options: TrainingOptions, parts: Parts) -> None:
     """Draws samples from every folder, runs updates on real batches, and prints what training would take."""
-    sheet = Path("model_zoo") / f"check_{options.name}.png"
+    sheet = contact_sheet(options)
     pairs = [
         *_pairs(parts.batches.samples, len(options.training_path)),
         *_pairs(parts.validation.samples, len(options.testing_path)),
@@ -33,13 +45,14 @@ def check(options: TrainingOptions, parts: Parts) -> None:
     print(f"contact sheet: {sheet} (degraded | clean, {len(pairs)} pairs, from each folder in turn)")
 
     trainer, batches = parts.trainer, parts.batches
-    for number, batch in enumerate(batches.after(0, 1 + UPDATES)):
-        trainer.step(batch)
-        _finish(trainer.device)
-        if number == 0:
-            started = time.monotonic()
+    with training_arithmetic():
+        for number, batch in enumerate(batches.after(0, 1 + UPDATES)):
+            trainer.step(batch.parts(options.accumulation))
+            _finish(trainer.device)
+            if number == 0:
+                started = time.monotonic()
     seconds = (time.monotonic() - started) / UPDATES
-    last = Schedule(options, batches.per_epoch).last
+    last = Timetable(options, batches.per_epoch).last
     print(f"one update: {seconds:.3f} s, {options.batch_size / seconds:.1f} images/s, {_memory(trainer.device)}")
     print(f"one epoch: {batches.per_epoch} updates, {_clock(seconds * batches.per_epoch)}")
     print(f"the run: {last} updates, {_clock(seconds * last)} without validation")

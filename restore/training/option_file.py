@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
 import losses
 import transforms
@@ -20,7 +20,8 @@ from restore.data.sources.base import PathText
 from restore.evaluation.metrics import SSIM_WINDOW
 from restore.networks import GeneratorOptions
 from restore.networks.discriminators import DiscriminatorOptions
-from restore.training.optimizers import OptimizerOptions, ReduceLROnPlateau
+from restore.training.optimizers import OptimizerOptions
+from restore.training.schedules import SCHEDULES, ReduceLROnPlateau
 from transforms import Pipeline, TransformOptions
 from transforms.base import Crop
 from transforms.conditioning import Conditioning
@@ -55,16 +56,18 @@ class TrainingOptions(Options):
     """The same for validation; restore.test uses it, without its crops, on whole photographs."""
     batch_size: PositiveInt
     """Crops to one update."""
+    accumulation: PositiveInt = 1
+    """In how many parts an update's batch is computed: less memory, the same update. It must divide batch_size."""
     total_epochs: PositiveInt
     """The run ends after so many passes over the training photographs, each pass one crop of every photograph."""
     total_iterations: PositiveInt | None = None
     """The run ends after so many updates, if total_epochs would not end it before."""
     validate_every: PositiveInt | None = None
-    """Updates between two savepoints (validate, save, step the scheduler); null: once an epoch."""
+    """Updates between two savepoints (validate, save); null: once an epoch."""
     optimizer: OptimizerOptions
     """The rule of the updates; generator and discriminator have one of their own each."""
-    scheduler: ReduceLROnPlateau = ReduceLROnPlateau()
-    """How the learning rate falls; stepped with the validation loss at each savepoint."""
+    scheduler: SCHEDULES = ReduceLROnPlateau()
+    """How the learning rate falls: with the validation loss of the savepoints, or along a cosine."""
     grad_clip: PositiveFloat | None = 0.4
     """Longest gradient of a network, as the norm over all its parameters; null: no limit."""
     amp: Literal["auto", "off", "fp16", "bf16"] = "auto"
@@ -73,6 +76,14 @@ class TrainingOptions(Options):
     """torch.compile of the generator: slower to start, faster after."""
     workers: NonNegativeInt | None = None
     """Processes that make the samples; null: by the machine's cores; 0: the training process itself."""
+
+    @field_validator("accumulation")
+    @classmethod
+    def _divides_batch_size(cls, parts: int, info: ValidationInfo) -> int:
+        batch_size = info.data.get("batch_size", parts)  # absent where it is a mistake itself
+        if batch_size % parts:
+            raise ValueError(f"{parts} given, which does not divide batch_size, {batch_size}; give a divisor of it")
+        return parts
 
 
 def read_option_file(path: str | Path, overrides: list[str] | None = None) -> TrainingOptions:
