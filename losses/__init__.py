@@ -87,6 +87,8 @@ def _active(options: Mapping[str, TermOptions]) -> dict[str, TermOptions]:
 def _mistakes_of_the_set(sections: Mapping[str, TermOptions]) -> list[str]:
     if not sections:
         return ['losses: no term with a weight above 0; give one, as {"pixel": {"class_name": "L1"}}']
+    if "total" in sections:
+        return ["losses.total: the weighted sum of all terms has this name in the curves; give the term another"]
     adversarial = [name for name, section in sections.items() if isinstance(section, AdversarialOptions)]
     if len(adversarial) > 1:
         return [f"losses: {', '.join(adversarial)} are all played with the one discriminator; keep one of them"]

@@ -82,7 +82,7 @@ def run(
     folder: Path | None = None,
     device: str | torch.device | None = None,
     *,
-    process: Process = Process(),  # noqa: B008, since it never changes
+    process: Process = Process(),
     resume: bool = False,
     anomaly: bool = False,
     on_savepoint: OnSavepoint | None = None,
@@ -166,14 +166,16 @@ class Run:
         trainer, logbook = self.trainer, self.logbook
         if self.has_unfinished_savepoint():
             self.savepoint()
+        if self.ended():
+            return
         for batch in self.batches.after(trainer.iteration, self.timetable.last):
-            if self.stopped:
-                break
             terms = trainer.step(batch.parts(self.options.accumulation))
             logbook.progress(trainer.iteration, terms, trainer.guard.take_notices())
             if self.timetable.is_savepoint(trainer.iteration):
                 self.savepoint()
             interruption.check()
+            if self.stopped:
+                return
 
     def ended(self) -> bool:
         return self.stopped or (self.trainer.iteration >= self.timetable.last and not self.has_unfinished_savepoint())

@@ -94,6 +94,11 @@ def test_an_adversarial_term_alone_warns_and_validation_goes_by_the_mean_absolut
     assert weighted.comparison(RESTORED * float("nan"), CLEAN, {}).isnan()
 
 
+def test_a_term_of_the_sums_name_is_refused():
+    with pytest.raises(UserError, match=r"^losses\.total: "):
+        losses.build({"total": {"class_name": "L1"}}, n_channels=4)
+
+
 def test_two_adversarial_terms_are_refused():
     options = {"one": {"class_name": "gan"}, "other": {"class_name": "wgan"}}
     with pytest.raises(UserError, match=r"^losses: one, other are all played with the one discriminator"):

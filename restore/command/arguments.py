@@ -121,8 +121,8 @@ def run(command: Callable[[Namespace], None], arguments: Namespace) -> int:
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":
             _complain(
-                "the device's memory is full; lower batch_size or the crop (RandomCrop h, w) with --set, "
-                "or --tile when restoring"
+                "the device's memory is full; with --set, raise accumulation, or lower batch_size or the crop "
+                "(RandomCrop h, w); when restoring, lower --tile"
             )
         else:
             traceback.print_exc()

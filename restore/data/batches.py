@@ -94,7 +94,7 @@ class Batches:
         batch_size: int,
         workers: int | None,
         device: torch.device,
-        process: Process = Process(),  # noqa: B008, since it never changes
+        process: Process = Process(),
     ):
         if len(samples) < batch_size:
             raise UserError(

@@ -1,5 +1,6 @@
 """Files that are whole or not there at all."""
 
+import errno
 import fcntl
 import os
 import threading
@@ -69,17 +70,22 @@ def locked(path: Path, what: str) -> Iterator[None]:
     """Holds a lock file while it is entered. UserError where another process holds it; a dead process holds nothing.
 
     what  what is locked, for the message
+    Raises SaveError where the file cannot be made. A file system that has no locks refuses nobody.
     """
-    with path.open("a+") as file:
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise SaveError(f"{path}: cannot be made ({error.strerror}); allow writing there") from error
+    with file:
         try:
             fcntl.lockf(
                 file, fcntl.LOCK_EX | fcntl.LOCK_NB
-            )  # the process's own: its workers, which may outlive it, not
-        except BlockingIOError:
-            file.seek(0)
-            raise UserError(
-                f"{what}: in use by the process {file.read().strip()}; wait for its end or stop it"
-            ) from None
+            )  # this process's own: its workers, which may outlive it, not
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                file.seek(0)
+                holder = file.read().strip()
+                raise UserError(f"{what}: in use by the process {holder}; wait for its end or stop it") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

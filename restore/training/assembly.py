@@ -39,7 +39,7 @@ def assemble(
     say: Callable[[str], None],
     anomaly: bool = False,
     resumed: bool = False,
-    process: Process = Process(),  # noqa: B008, since it never changes
+    process: Process = Process(),
 ) -> Parts:
     """Builds and loads everything before anything is written. UserError where a file or a choice does not do.
 

@@ -48,10 +48,14 @@ OptimizerOptions = Annotated[Adam | AdamW, Field(discriminator="class_name")]
 
 
 def step_if(finite: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    """Makes the optimiser's update where `finite`, a bool on the device, is true, without waiting for the device.
+    """Makes the optimiser's update where `finite`, a bool on the device, is true.
 
-    A fused optimiser leaves an update out by itself where its attribute found_inf is 1: so torch's GradScaler does it.
+    A fused optimiser leaves an update out by itself where its attribute found_inf is 1, as torch's GradScaler has it
+    do: nothing waits for the device. Only CUDA's and the CPU's are known to look at it.
     """
-    optimizer.found_inf = (~finite).float()
-    optimizer.step()
-    del optimizer.found_inf
+    if finite.device.type in ("cuda", "cpu"):
+        optimizer.found_inf = (~finite).float()
+        optimizer.step()
+        del optimizer.found_inf
+    elif finite:
+        optimizer.step()
