@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, command, train
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import nn
 
 from losses import WeightedLoss
@@ -19,7 +20,7 @@ from options.errors import UserError
 from restore.compute.process import Process
 from restore.evaluation import validation
 from restore.inference.restorer import Restorer
-from restore.runs import checkpoints, logbook
+from restore.runs import checkpoints
 from restore.runs.checkpoints import Checkpoints, make_run_folder
 from restore.train import run
 from restore.training.option_file import read_option_file
@@ -198,15 +199,17 @@ def test_curves_that_cannot_be_written_are_one_warning_and_the_run_goes_on(optio
     assert warning.startswith("warning: tensorboard_logs/run: TensorBoard's curves cannot be written")
 
 
-def test_curves_that_can_no_longer_be_written_are_one_warning_and_the_run_goes_on(options, workplace, monkeypatch):
-    class FullDisk(logbook.SummaryWriter):
-        def add_scalar(self, *_):
-            raise OSError("No space left on device")
+def test_curves_that_can_no_longer_be_written_are_one_warning_and_the_run_goes_on(
+    options, workplace, monkeypatch, capfd
+):
+    def full_disk(self, data):
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(logbook, "SummaryWriter", FullDisk)
+    monkeypatch.setattr(RecordWriter, "write", full_disk)  # in TensorBoard's own thread
     lines = []
-    run(options(), workplace / "run", "cpu", say=lines.append)
+    assert run(options(), workplace / "run", "cpu", say=lines.append).iteration == 10
     assert len([line for line in lines if "No space left on device" in line]) == 1
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_folder_that_is_deleted_while_its_run_trains_is_made_anew_and_the_run_can_go_on(options, workplace):

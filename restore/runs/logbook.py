@@ -2,6 +2,7 @@
 
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,7 +35,7 @@ class Logbook:
     def __init__(self, name: str, iteration: int, until: int, batches: Batches, print_line: Callable[[str], None]):
         self.first = batches.process.first
         self.print_line = print_line
-        self.curves = Curves(LOGS / name if self.first else None, iteration, self.say)
+        self.folder, self.begun_at = LOGS / name if self.first else None, iteration
         self.batch_size = batches.batch_size
         self.device = batches.device
         self.until = until
@@ -115,11 +116,20 @@ class Logbook:
                 self.print_line(text)
 
     def __enter__(self) -> "Logbook":
+        self.former = threading.excepthook
+        threading.excepthook = self._on_failed_thread
+        self.curves = Curves(self.folder, self.begun_at, self.say)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
         self.curves.close()
+        threading.excepthook = self.former
+
+    def _on_failed_thread(self, failure: threading.ExceptHookArgs) -> None:
+        """Of TensorBoard's writing thread a traceback would say what the curves' warning says in a line."""
+        if not type(failure.thread).__module__.startswith("tensorboard."):
+            self.former(failure)
 
     def _status(self, means: Mapping[str, float]) -> str:
         parts = [
