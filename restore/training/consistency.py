@@ -13,7 +13,8 @@ from restore.data.sources import Source
 from restore.evaluation.metrics import SSIM_WINDOW
 from restore.networks.base import NetworkOptions
 from restore.networks.discriminators import DiscriminatorBase
-from restore.training.optimizers import Optimizer, ReduceLROnPlateau
+from restore.training.optimizers import Optimizer
+from restore.training.schedules import ScheduleOptions
 from transforms import Pipeline
 
 CHAINS = {"transforms_train": "training_path", "transforms_test": "testing_path"}
@@ -47,7 +48,8 @@ def contradictions(sections: Mapping[str, Any]) -> list[str]:
     ask(_too_small_for_discriminator, "transforms_train", "discriminator")
     ask(losses.mistakes_of_the_set, "losses")
     ask(losses.contradictions, "losses", "discriminator")
-    ask(_rate_that_never_falls, "optimizer", "scheduler")
+    ask(_unlike_rates, "optimizer", "scheduler")
+    ask(_uneven_parts, "batch_size", "accumulation")
     return found
 
 
@@ -172,10 +174,11 @@ def _too_small(here: str, chain: Pipeline, side: int, purpose: str) -> list[str]
     ]
 
 
-def _rate_that_never_falls(optimizer: Optimizer, scheduler: ReduceLROnPlateau) -> list[str]:
-    if scheduler.min_lr < optimizer.initial_learning_rate:
+def _unlike_rates(optimizer: Optimizer, scheduler: ScheduleOptions) -> list[str]:
+    return [f"scheduler.{line}" for line in scheduler.contradictions(optimizer.initial_learning_rate)]
+
+
+def _uneven_parts(batch_size: int, accumulation: int) -> list[str]:
+    if batch_size % accumulation == 0:
         return []
-    return [
-        f"scheduler.min_lr: {scheduler.min_lr} is not below optimizer.initial_learning_rate, "
-        f"{optimizer.initial_learning_rate}, so the learning rate would never fall; give a smaller one"
-    ]
+    return [f"accumulation: {accumulation} given, which does not divide batch_size, {batch_size}; give a divisor of it"]
