@@ -18,7 +18,7 @@ from restore.networks import build_generator
 from restore.test import main as restore_folder
 from restore.train import main as train
 from restore.training.option_file import read_option_file
-from transforms import RGGB, unconditioned, unconditioned_degraded
+from transforms import RGGB, NoiseProfile, unconditioned, unconditioned_degraded
 
 TO_RAW = {"class_name": "RgbToRawTransform"}
 TO_TENSOR = {"class_name": "ToTensor2"}
@@ -170,3 +170,7 @@ def test_the_four_planes_may_have_noise_of_their_own(trained):
     one = model(raw, noise=(3e-3, 1e-5))
     assert torch.equal(model(raw, noise=([3e-3] * 4, torch.full((4,), 1e-5))), one)
     assert not torch.equal(model(raw, noise=([3e-3, 3e-3, 3e-3, 3e-2], 1e-5)), one)
+    profile = NoiseProfile(torch.full((4,), 3e-3), torch.full((4,), 1e-5))
+    assert torch.equal(model(raw, noise=profile), one)
+    with pytest.raises(UserError, match="noise: "):
+        model(raw, noise=NoiseProfile.unknown())

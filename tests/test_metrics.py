@@ -2,9 +2,11 @@
 
 import json
 import math
+import tracemalloc
 
 import pytest
 import torch
+from skimage.metrics import structural_similarity
 from torch import Tensor
 from torch.nn import functional
 
@@ -76,6 +78,21 @@ def test_ssim_is_the_published_formula():
     similarity /= (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
     assert similarity.mean() < 0.9
     assert ssim(estimate, clean).item() == pytest.approx(similarity.mean().item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("height", [265, 266, 267, 700])
+def test_ssim_of_a_large_image_is_that_of_the_whole_in_little_memory(height):
+    estimate, clean = noisy_pair(3, height, 300)
+    arrays = estimate.clamp(0, 1).numpy(), clean.numpy()
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    whole = structural_similarity(*arrays, channel_axis=0, data_range=1, **settings)
+    assert ssim(estimate, clean).item() == pytest.approx(whole, abs=1e-6)
+    if height == 700:
+        tracemalloc.start()
+        ssim(estimate, clean)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 6 * arrays[0].nbytes, "of the whole image it takes a dozen times its memory"
 
 
 def test_an_image_smaller_than_the_window_of_ssim_is_named_with_its_size():

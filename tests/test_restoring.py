@@ -21,6 +21,7 @@ from restore.files.images import read_image, write_image
 from restore.networks import build_generator
 from restore.test import main
 from restore.train import main as train
+from transforms import RGGB
 
 
 def restore(*words):
@@ -263,3 +264,40 @@ def test_the_iso_speed_is_refused_where_it_makes_no_difference(option_file):
     train(training_arguments(["-opt", str(path), "--run-name", "white", "--device", "cpu"]))
     with pytest.raises(UserError, match=r"--iso: 800 given; the model's noise \(gaussian\) is the same at any speed"):
         restore("--model", "model_zoo/white", "--input", "val", "--iso", 800)
+
+
+def test_restoring_is_full_float32_and_leaves_the_settings_of_torch_as_they_were(identity):
+    def settings():
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
+
+    before, within = settings(), []
+    try:
+        torch.set_float32_matmul_precision("medium")
+        given = settings()
+        model = load_model(identity, "cpu")
+        model.network.register_forward_pre_hook(lambda *_: within.append(settings()[:2]))
+        model(torch.rand(3, 16, 16))
+        assert settings() == given
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+    assert within == [("highest", False)]
+
+
+def test_the_layout_in_the_information_file_says_what_the_planes_are(raw_model, workplace):
+    assert load_model(raw_model, "cpu").information.data["layout"] == "RGGB"
+    named = identity_model(workplace / "named.pth", n_channels=4, layout="RGGB")
+    assert load_model(named, "cpu").layout is RGGB
+    chain = [{"class_name": "RgbToRawTransform"}, {"class_name": "ToTensor2"}]
+    assert load_model(identity_model(workplace / "old.pth", chain, n_channels=4), "cpu").layout is RGGB
+    with pytest.raises(UserError, match=r'bare\.json: generator\.n_channels is 4, .* add "layout": "RGGB"'):
+        load_model(identity_model(workplace / "bare.pth", n_channels=4), "cpu")
+    with pytest.raises(UserError, match=r'odd\.json: layout: "XTrans" given; known: sRGB, RGGB'):
+        load_model(identity_model(workplace / "odd.pth", n_channels=4, layout="XTrans"), "cpu")
+
+
+def test_an_information_file_of_another_savepoint_is_refused(raw_model):
+    assert load_model(raw_model / "model_5.pth", "cpu").information.data["iteration"] == 5
+    (raw_model / "model_5.pth").rename(raw_model / "model_7.pth")
+    (raw_model / "model_5.json").rename(raw_model / "model_7.json")
+    with pytest.raises(UserError, match=r"model_7\.json: its iteration is 5, and the weights are of 7"):
+        load_model(raw_model / "model_7.pth", "cpu")
