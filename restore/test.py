@@ -47,7 +47,8 @@ def main(arguments: Namespace) -> None:
         names = output_names(inputs.files, inputs.suffix)
         _check_outputs(arguments, names)
     _say(describe_device(restorer.device), f"model: {restorer.path}, {restorer.weights_report}")
-    _say(*[inputs.size_note] if inputs.size_note else [])
+    if inputs.size_note:
+        _say(inputs.size_note)
 
     results = Results(str(restorer.path), arguments.iso, inputs.size_note, inputs.left_out)
     restore = partial(restorer, tile=arguments.tile, overlap=arguments.overlap)

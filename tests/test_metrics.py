@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from options.errors import UserError
-from restore.evaluation.metrics import MeanMetrics, measure, psnr, ssim
+from restore.evaluation.metrics import MeanMetrics, measure, psnr, rendered, ssim
 from transforms import RGGB, SRGB, NoiseProfile, RawMetadata
 from transforms.sensor.cameras import Camera
 from transforms.sensor.rendering import develop
@@ -124,6 +124,14 @@ def test_raw_is_measured_as_it_is_and_as_rendered_for_the_eye():
     assert measured["psnr_srgb"].tolist() == psnr(seen, meant).tolist()
     assert measured["ssim_srgb"].tolist() == ssim(seen, meant).tolist()
     assert (measured["psnr_raw"] - measured["psnr_srgb"]).abs().min() > 0.1
+
+
+@pytest.mark.parametrize("height", [255, 257, 600])
+def test_a_large_raw_image_is_rendered_as_a_small_one_is(height):
+    image, _ = noisy_pair(2, 4, height, 16)
+    camera = Camera(torch.eye(3).expand(2, 3, 3), torch.tensor([[2.0, 1.0, 1.6], [1.0, 1.0, 1.0]]))
+    metadata = RawMetadata(camera, NoiseProfile.unknown())
+    torch.testing.assert_close(rendered(image, metadata, RGGB), RGGB.render(image, metadata), rtol=0, atol=1e-6)
 
 
 def test_srgb_is_measured_without_rendering():

@@ -8,6 +8,7 @@ import resource
 import sys
 from pathlib import Path, PurePath
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,10 +17,13 @@ from restoring_files import identity_model, pictures
 
 from options.errors import UserError
 from restore.command.arguments import testing_arguments as arguments_of
+from restore.evaluation.strips import GAP
 from restore.files.images import read_image, write_image
 from restore.inference.inputs import Inputs
 from restore.inference.outputs import output_names
 from restore.inference.results import Results, Row
+from restore.networks import build_generator
+from restore.networks.unet import UNetOptions
 from restore.test import main
 
 DOWNSAMPLED = [
@@ -111,7 +115,7 @@ def test_raw_files_among_the_pictures_are_named_as_left_out(identity, workplace,
 def test_a_folder_of_raw_files_alone_says_how_to_restore_them(identity, workplace):
     (workplace / "in").mkdir()
     (workplace / "in/IMG_1.DNG").write_bytes(b"raw")
-    message = r"^--input: in: holds no picture[^\n]*\n.*IMG_1.DNG: a raw file; .*restore_mosaic"
+    message = r"^--input: in: holds no (picture|image file)[^\n]*\n.*IMG_1.DNG: a raw file; .*restore_mosaic"
     with pytest.raises(UserError, match=message):
         restore("--model", identity, "--input", "in", "--output", "out")
 
@@ -247,3 +251,24 @@ def test_a_middle_of_a_large_picture_is_shown_and_all_of_it_is_written(identity,
     restore("--model", identity, "--input", "in", "--output", "out")
     assert np.array_equal(read_image("out/0.png"), picture)
     assert np.array_equal(read_image("out/strips/0.png")[:, :1024], picture[:, 238 : 238 + 1024])
+
+
+@pytest.mark.skipif("scale" not in UNetOptions.model_fields, reason="no network enlarges")
+def test_a_model_that_enlarges_is_measured_and_shown_at_the_larger_size(workplace):
+    section = {"class_name": "UNet", "n_channels": 3, "widths": [4, 8], "scale": 2}
+    torch.save(build_generator(section).state_dict(), "twice.pth")
+    Path("twice.json").write_text(json.dumps({"generator": section}))
+    (workplace / "target").mkdir()
+    for file in pictures(workplace / "in").iterdir():
+        larger = cv2.resize(read_image(file), (112, 80), interpolation=cv2.INTER_CUBIC)
+        write_image(workplace / "target" / file.name, larger)
+    restore("--model", "twice.pth", "--input", "in", "--target", "target", "--output", "out")
+    results = results_in("out")
+    row = results["pictures"]["0.png"]
+    assert results["size_note"] == "restored at 2 times each side: the model enlarges"
+    assert (row["size"], row["restored_size"]) == ([56, 40], [112, 80])
+    strip = read_image("out/strips/0.png")
+    assert strip.shape[:2] == (80, 3 * 112 + 2 * GAP)
+    assert np.array_equal(strip[:, 112 + GAP : 224 + GAP], read_image("out/0.png"))
+    assert set(row["degraded"]) == set(row["restored"]) == {"psnr_srgb", "ssim_srgb"}
+    assert row["degraded"]["psnr_srgb"] > 30, "enlarged as the target was"

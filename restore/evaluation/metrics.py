@@ -19,7 +19,9 @@ SSIM_WINDOW = 11
 """Side [pixels] of the Gaussian window with a standard deviation of 1.5 pixels."""
 
 ROWS = 256
-"""Windows beside one another that SSIM is worked out for at a time: it takes a dozen times their memory."""
+"""Rows that are worked with at a time: SSIM takes a dozen times their memory."""
+MARGIN = 2
+"""Rows of packed raw beyond those, which demosaicing sees."""
 
 
 def psnr(estimate: Tensor, clean: Tensor) -> Tensor:
@@ -62,11 +64,26 @@ def measure(estimate: Tensor, clean: Tensor, metadata: RawMetadata | None, layou
     if layout.raw and estimate.shape == clean.shape:
         measured = {"psnr_raw": psnr(estimate, clean), "ssim_raw": ssim(estimate, clean)}
     if layout.raw:
-        clean = layout.render(clean, metadata)
-    estimate = layout.render(estimate, metadata)
+        clean = rendered(clean, metadata, layout)
+    estimate = rendered(estimate, metadata, layout)
     if estimate.shape != clean.shape:
         estimate = bicubic(estimate, clean.shape[-2:])
     return {**measured, "psnr_srgb": psnr(estimate, clean), "ssim_srgb": ssim(estimate, clean)}
+
+
+def rendered(image: Tensor, metadata: RawMetadata | None, layout: Layout) -> Tensor:
+    """layout.render, of a large image ROWS at a time: developing takes several times the memory of its result."""
+    height, width = image.shape[-2:]
+    if height <= ROWS:
+        return layout.render(image, metadata)
+    cell = layout.cell
+    result = image.new_empty(*image.shape[:-3], 3, cell * height, cell * width, dtype=torch.float32)
+    for top in range(0, height, ROWS):
+        bottom = min(top + ROWS, height)
+        first, last = max(0, top - MARGIN), min(height, bottom + MARGIN)
+        part = layout.render(image[..., first:last, :], metadata)
+        result[..., cell * top : cell * bottom, :] = part[..., cell * (top - first) : cell * (bottom - first), :]
+    return result
 
 
 def bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:

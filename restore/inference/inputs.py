@@ -11,6 +11,7 @@ from options.base import parse
 from options.errors import UserError
 from restore.camera.raw_file import RAW_SUFFIXES
 from restore.data.batches import seeded_generator
+from restore.evaluation.metrics import rendered
 from restore.files.images import BadImage, files_below, find_images, read_image, to_tensor, to_uint, write_image
 from restore.inference.restorer import Restorer
 from transforms import SRGB, Pipeline, Sample
@@ -74,7 +75,7 @@ class Inputs(ABC):
 
     def write(self, path: Path, opened: Opened, restored: Tensor) -> tuple[int, int]:
         """Writes the restored image, rendered for the eye, in the depth of the file; returns its (width, height)."""
-        shown = opened.sample.layout.render(restored, opened.sample.metadata)
+        shown = rendered(restored, opened.sample.metadata, opened.sample.layout)
         tops = range(0, shown.shape[-2], ROWS)
         picture = np.concatenate([to_uint(shown[:, top : top + ROWS], opened.depth) for top in tops])
         write_image(path, picture)

@@ -70,7 +70,7 @@ class Restorer:
             return self._restored(image, noise, tile, overlap)
         if image.dtype in (np.uint8, np.uint16):
             return to_uint(self._restored(to_tensor(image), noise, tile, overlap), image.dtype)
-        return self._restored(torch.from_numpy(image), noise, tile, overlap).numpy()
+        return self._restored(torch.from_numpy(np.ascontiguousarray(image)), noise, tile, overlap).numpy()
 
     def restore_mosaic(
         self, mosaic: np.ndarray, pattern: Pattern, noise: Noise | None = None, tile: int = 512, overlap: int = 32
