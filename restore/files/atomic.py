@@ -1,22 +1,32 @@
 """Files that are whole or not there at all."""
 
 import os
+import platform
 import threading
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from options.errors import SaveError
 
+UNFINISHED = ".unfinished"
+LONGEST_WRITING = 24 * 3600
+"""An unfinished file of another machine is taken for given up when it is older than this [s]."""
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Puts the content in the file's place in one step: a full disk or a killed process leaves the old file whole.
 
-    Raises SaveError with one line that says why.
+@contextmanager
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
+    """A new file to write to, which takes the path's place in one step where the block ends without an error.
+
+    A full disk, an error or a killed process leaves the old file whole. Raises SaveError with one line that says why.
     """
-    unfinished = path.with_name(f".{os.getpid()}.{threading.get_ident()}.unfinished")
+    name = f".{platform.node()}.{os.getpid()}.{threading.get_ident()}{UNFINISHED}"
+    unfinished = path.with_name(name)
     try:
         with unfinished.open("wb") as target:
-            target.write(content)
+            yield target
             target.flush()
             os.fsync(target.fileno())
         unfinished.replace(path)
@@ -28,6 +38,38 @@ def write_atomically(path: Path, content: bytes) -> None:
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Puts the content in the file's place in one step: a full disk or a killed process leaves the old file whole.
+
+    Raises SaveError with one line that says why.
+    """
+    with open_atomically(path) as target:
+        target.write(content)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes the unfinished files that killed processes left in the folder."""
+    for file in folder.glob(f".*{UNFINISHED}"):
+        *host, process, _, _ = file.name.removeprefix(".").split(".")
+        with suppress(OSError, ValueError):
+            here = ".".join(host) in ("", platform.node())
+            given_up = not _is_running(int(process)) if here else time.time() - file.stat().st_mtime > LONGEST_WRITING
+            if given_up:
+                file.unlink()
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":  # where os.kill would end the process
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def make_folder(path: Path) -> Path:

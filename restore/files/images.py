@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from options.errors import UserError
 from restore.files.atomic import write_atomically
 
 SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp"}
+READER_VERSION = 1
+"""Raise it by one when read_image gives other pixels of any file: stored images are then decoded anew."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II", b"MM")
@@ -43,7 +46,8 @@ def find_images(folder: str | Path) -> list[Path]:
 def files_below(folder: str | Path) -> list[Path]:
     """The files in the folder and the folders inside it, sorted. Hidden ones are left out.
 
-    Links to folders are followed, each folder being entered once. Raises UserError if there is no such folder.
+    Links to folders are followed, each folder being entered once. Raises UserError if there is no such folder, or one
+    that must not be read.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -51,15 +55,23 @@ def files_below(folder: str | Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: is a file, and a folder is wanted; give the folder that holds it")
     files, entered = [], set()
-    for place, subfolders, names in os.walk(folder, followlinks=True):
+    for place, subfolders, names in os.walk(folder, onerror=_refuse_folder, followlinks=True):
         if (real := Path(place).resolve()) in entered:
             subfolders.clear()
             continue
         entered.add(real)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         paths = [Path(place, name) for name in names if not name.startswith(".")]
-        files += [path for path in paths if path.is_file()]
+        try:
+            files += [path for path in paths if path.is_file()]
+        except PermissionError as error:
+            _refuse_folder(error)
     return sorted(files)
+
+
+def _refuse_folder(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):  # else one that was removed just now
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); allow it, or move it elsewhere")
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -88,6 +100,21 @@ def read_image(path: str | Path) -> np.ndarray:
     if data.startswith(_TIFF):
         _refuse_what_opencv_misreads(path, data, picture.dtype)
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def count_pixels(path: str | Path) -> int:
+    """Pixels of a picture file as its header has them, none being decoded; of any other file its bytes."""
+    if Path(path).suffix.lower() not in SUFFIXES:
+        return Path(path).stat().st_size
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None  # nothing is decoded by Pillow here
+    warnings.filterwarnings("ignore", module="PIL")  # read_image names what is wrong
+    try:
+        with Image.open(path) as picture:
+            return picture.width * picture.height
+    except Exception:  # a damaged file, which read_image names; Pillow raises whatever its decoders meet
+        return Path(path).stat().st_size
 
 
 def write_image(path: str | Path, picture: np.ndarray) -> None:

@@ -12,7 +12,7 @@ import transforms
 from losses import Render
 from restore.data.batches import Batches, Samples, ValidationBatches
 from restore.data.sources import DataSet
-from restore.data.store import open_photographs
+from restore.data.store import STORE, clean_store, open_photographs
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
 from restore.training.option_file import TrainingOptions
@@ -58,8 +58,11 @@ def assemble(
     pixel_only = all(term.family == "pixel" for term in loss.sections.values())
     precision = choose_precision(options.amp, device, generator.half_precision_safe, pixel_only)
     say(f"precision: {precision.why}")
-    training = _samples(options.training_path, chain, options.seed, "training", say)
-    validation = _samples(options.testing_path, chain_test, options.seed, "validation", say)
+    scale = getattr(options.generator, "scale", 1)  # TODO options.generator.scale once every generator has one
+    training = _samples(options.training_path, chain, scale, options.seed, "training", say)
+    validation = _samples(options.testing_path, chain_test, scale, options.seed, "validation", say)
+    if line := clean_store():
+        say(line)
     return Parts(
         Trainer(generator, discriminator, loss, options, precision, device, anomaly),
         Batches(training, options.batch_size, options.workers, device),
@@ -82,11 +85,18 @@ def _watch(outcomes: Iterable, total: int) -> Iterable:
 
 
 def _samples(
-    entries: list[str | DataSet], chain: transforms.Pipeline, seed: int, purpose: str, say: Callable[[str], None]
+    entries: list[str | DataSet],
+    chain: transforms.Pipeline,
+    scale: int,
+    seed: int,
+    purpose: str,
+    say: Callable[[str], None],
 ) -> Samples:
     place = "training_path" if purpose == "training" else "testing_path"
-    photographs = open_photographs(entries, chain, place, _watch)
+    photographs = open_photographs(entries, chain, place, _watch, scale)
     say(f"{purpose}: {len(photographs.usable)} photographs in {', '.join(map(str, entries))}")
+    if photographs.damaged:
+        say(f"{STORE}: {photographs.damaged} damaged images were decoded anew")
     if photographs.left_out:
         say(f"{place}: left out {len(photographs.left_out)} files:")
         for line in photographs.left_out:
