@@ -7,17 +7,17 @@ the middle of a run.
 
 import hashlib
 import os
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from options.errors import UserError
 from restore.data.index import NAME, Index
+from restore.data.pixel_budget import PixelBudget
 from restore.data.sample_photographs import make_sample_photographs
 from restore.data.sources import DataSet, Recording, data_set
 from restore.data.stored_image import FORMAT, DamagedImage, StoredImage, read_stored, write_stored
@@ -86,7 +86,8 @@ def open_photographs(
     scale  how many times as long the sides of a pair's clean image have to be as the degraded one's
     Raises UserError if a folder is missing or empty or no photograph is left, SaveError if the disk is full.
     """
-    jobs, left_out = {}, []
+    jobs: dict[tuple[str, ...], Job] = {}
+    left_out: list[str] = []
     real_folder = cache(os.path.realpath)
     for number, entry in enumerate(entries):
         if isinstance(entry, str):
@@ -105,15 +106,17 @@ def open_photographs(
     outcomes = {job.paths: opener.known(job) for job in jobs.values()}
     unknown = [job for job in jobs.values() if outcomes[job.paths] is None]
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
-        for job, outcome in watch(pool.map(lambda job: (job, opener.open(job)), unknown), len(unknown)):
-            outcomes[job.paths] = outcome
-    opener.index.save()
+        try:
+            for job, outcome in watch(pool.map(lambda job: (job, opener.open(job)), unknown), len(unknown)):
+                outcomes[job.paths] = outcome
+        finally:
+            opener.index.save()
     usable = [outcome for outcome in outcomes.values() if isinstance(outcome, Photograph)]
     left_out += [outcome for outcome in outcomes.values() if isinstance(outcome, str)]
     left_out = [printable(line) for line in left_out]
     if not usable:
         raise UserError(f"{place}: none of the {len(left_out)} files can be used:", *left_out)
-    return Photographs(usable, left_out, opener.damaged)
+    return Photographs(usable, left_out, len(opener.damaged))
 
 
 class Opener:
@@ -124,8 +127,9 @@ class Opener:
         self.scale = scale
         self.index = Index(STORE)
         self.budget = PixelBudget(PIXELS_AT_A_TIME)
-        self.damaged = 0
-        self.heads = {False: _described(chain), True: _described(Pipeline(()))}  # by whether it is a pair
+        self.damaged: set[str] = set()
+        # The sections and versions of the transforms whose work is stored: of a photograph, and of a pair's two images.
+        self.heads = {1: [f"{step.version} {step.model_dump_json()}" for step in chain.head], 2: []}
         self.mistake = cache(self._mistake)
 
     def known(self, job: Job) -> Photograph | str | None:
@@ -142,19 +146,20 @@ class Opener:
     def open(self, job: Job) -> Photograph | str:
         """The photograph, or the line that says why it is left out."""
         try:
-            return self._checked(job, tuple(map(self._stored, [job] * len(job.paths), job.recordings, job.paths)))
+            files = zip(job.recordings, job.paths, strict=True)
+            return self._checked(job, tuple(self._stored(job, recording, path) for recording, path in files))
         except BadImage as error:
             return str(error)
         except UserError as error:
             return f"{job.recordings[0].file}: {error}"
+        except OSError as error:
+            return (
+                f"{error.filename or job.recordings[0].file}: cannot be read ({error.strerror}); allow it or remove it"
+            )
 
     def _stored(self, job: Job, recording: Recording, path: str) -> StoredImage:
         """The file in the store, as the chain's head leaves it; decoded now if it is not there or damaged."""
-        try:
-            content = self.index.known_content(path) or self.index.content(path)
-        except OSError as error:
-            raise BadImage(recording.file, f"cannot be read ({error.strerror})", "allow it or remove it") from None
-        name = self._name(job, recording, content)
+        name = self._name(job, recording, self.index.known_content(path) or self.index.content(path))
         if known := self.index.known_image(name):
             return known
         if (STORE / name).exists():
@@ -163,14 +168,14 @@ class Opener:
                 self.index.add(image)
                 return image
             except DamagedImage:
-                self.damaged += 1
+                self.damaged.add(name)
         prepare = Pipeline(()) if len(job.recordings) == 2 else self.chain
         with self.budget.of(count_pixels(path)):
             return write_stored(STORE / name, prepare.prepare(job.source.read(recording)))
 
     def _name(self, job: Job, recording: Recording, content: str) -> str:
         """The stored image's file name: it depends on all that its pixels depend on, and on nothing else."""
-        head = self.heads[len(job.recordings) == 2]
+        head = self.heads[len(job.recordings)]
         key = f"{FORMAT}|{job.source.reader(recording)}|{recording.gain}|{head}|{content}"
         return f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.npy"
 
@@ -184,13 +189,13 @@ class Opener:
     def _mistake(self, *described: tuple) -> str | None:
         """Why images so described cannot be used. Most photographs of a camera have one size: each is checked once."""
         image = _one_or_pair([StoredImage(STORE, dtype, shape, 0, data).stand_in() for dtype, shape, data in described])
-        pair = isinstance(image, Pair)
+        prepared = self.chain.head and not isinstance(image, Pair)
         # A chain with Downsample takes no pairs, and its check says so.
         try:
-            (self.chain if pair else self.chain.tail).check(image)
+            (self.chain.tail if prepared else self.chain).check(image)
         except UserError as error:
-            return f"{'after Downsample: ' if self.chain.head and not pair else ''}{error}"
-        if pair and image.scale != self.scale:
+            return f"{'after Downsample: ' if prepared else ''}{error}"
+        if isinstance(image, Pair) and image.scale != self.scale:
             return (
                 f"its clean partner is {image.scale} times as large, and generator.scale is {self.scale}; "
                 f"set generator.scale to {image.scale}, or give pairs of the right sizes"
@@ -198,32 +203,11 @@ class Opener:
         return None
 
 
-class PixelBudget:
-    """Lets threads decode photographs of so many pixels at once, all together; a larger one has to be alone."""
-
-    def __init__(self, pixels: int):
-        self.pixels = self.free = pixels
-        self.change = threading.Condition()
-
-    @contextmanager
-    def of(self, pixels: int) -> Iterator[None]:
-        """Waits until so many pixels are free, and holds them in the block."""
-        pixels = min(pixels, self.pixels)
-        with self.change:
-            self.change.wait_for(lambda: self.free >= pixels)
-            self.free -= pixels
-        try:
-            yield
-        finally:
-            with self.change:
-                self.free += pixels
-                self.change.notify_all()
-
-
 def clean_store() -> str | None:
     """Removes what no run has used for 30 days, and what killed processes left. The line to say of a large store."""
     remove_unfinished(STORE)
-    kept, removed = [], []
+    kept: list[int] = []
+    removed: list[int] = []
     for file in STORE.iterdir():
         with suppress(OSError):  # another run may clean it too
             about = file.stat()
@@ -249,12 +233,7 @@ def printable(text: str | Path) -> str:
 
 
 def _one_or_pair(images: list) -> Image:
-    return Pair(*images, recorded=True) if len(images) == 2 else images[0]
-
-
-def _described(chain: Pipeline) -> list[str]:
-    """The sections and versions of the chain's head, whose work is stored."""
-    return [f"{transform.version} {transform.model_dump_json()}" for transform in chain.head]
+    return Pair(images[0], images[1], recorded=True) if len(images) == 2 else images[0]
 
 
 def _real_path(file: Path, real_folder: Callable[[Path], str]) -> str:
