@@ -346,3 +346,14 @@ def test_a_subfolder_that_must_not_be_read_is_a_mistake_that_names_it(workplace,
     monkeypatch.setattr(os, "scandir", guarded)
     with pytest.raises(UserError, match=r"photos/locked: cannot be read \(Permission denied\); allow it"):
         opened("photos", chain=[TO_TENSOR])
+
+
+def test_a_photograph_that_vanishes_while_others_are_decoded_is_left_out(workplace, monkeypatch):
+    write_photographs(workplace / "photos", 2)
+    found = folders.Folder(path="photos").find()
+    monkeypatch.setattr(folders.Folder, "find", lambda self: found)
+    (workplace / "photos/0.png").unlink()
+    opening = opened("photos", chain=[TO_TENSOR])
+    assert [photograph.source.name for photograph in opening.usable] == ["1.png"]
+    (line,) = opening.left_out
+    assert line.endswith("photos/0.png: cannot be read (No such file or directory); allow it or remove it")

@@ -46,7 +46,10 @@ class Index:
     def known_content(self, path: str) -> str | None:
         """The hash of the photograph's content if the file has not been touched since it was read, else None."""
         record = self.photographs.get(path)
-        return record[-1] if record and record[:-1] == _state(Path(path).stat()) else None
+        with suppress(OSError):
+            if record and record[:-1] == _state(Path(path).stat()):
+                return record[-1]
+        return None
 
     def content(self, path: str) -> str:
         """The hash of the photograph's content, which is read for it."""

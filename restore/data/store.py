@@ -134,13 +134,13 @@ class Opener:
 
     def known(self, job: Job) -> Photograph | str | None:
         """What open gives, without reading any file; None where one has to be read."""
-        stored = []
+        stored: list[StoredImage] = []
         for recording, path in zip(job.recordings, job.paths, strict=True):
-            with suppress(OSError):
-                if content := self.index.known_content(path):
-                    stored.append(self.index.known_image(self._name(job, recording, content)))
-        if len(stored) < len(job.recordings) or None in stored:
-            return None
+            content = self.index.known_content(path)
+            image = self.index.known_image(self._name(job, recording, content)) if content else None
+            if image is None:
+                return None
+            stored.append(image)
         return self._checked(job, tuple(stored))
 
     def open(self, job: Job) -> Photograph | str:
@@ -153,9 +153,8 @@ class Opener:
         except UserError as error:
             return f"{job.recordings[0].file}: {error}"
         except OSError as error:
-            return (
-                f"{error.filename or job.recordings[0].file}: cannot be read ({error.strerror}); allow it or remove it"
-            )
+            file = error.filename or job.recordings[0].file
+            return f"{file}: cannot be read ({error.strerror}); allow it or remove it"
 
     def _stored(self, job: Job, recording: Recording, path: str) -> StoredImage:
         """The file in the store, as the chain's head leaves it; decoded now if it is not there or damaged."""
