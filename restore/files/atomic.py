@@ -52,8 +52,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 def remove_unfinished(folder: Path) -> None:
     """Removes the unfinished files that killed processes left in the folder."""
     for file in folder.glob(f".*{UNFINISHED}"):
-        *host, process, _, _ = file.name.removeprefix(".").split(".")
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError):  # gone by now, or not named by open_atomically
+            *host, process, _, _ = file.name.removeprefix(".").split(".")
             here = ".".join(host) in ("", platform.node())
             given_up = not _is_running(int(process)) if here else time.time() - file.stat().st_mtime > LONGEST_WRITING
             if given_up:
