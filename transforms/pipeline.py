@@ -12,7 +12,7 @@ from transforms.base import Transform, as_stored
 from transforms.conditioning import Conditioning
 from transforms.images import Image, Pair, check_image, layout_of
 from transforms.sample import Sample
-from transforms.sensor.layout import RGGB, SRGB, Layout
+from transforms.sensor.layout import SRGB, Layout
 from transforms.sensor.lazy import LazyImage
 from transforms.sensor.mosaic import Mosaic
 
@@ -186,10 +186,9 @@ def _unfit_crops(transforms: list[Transform], place: str) -> list[str]:
     for number, step in reversed(list(enumerate(transforms))):
         if step.size:
             given = f"{place}.{number}: {step.size[0]} x {step.size[1]} given (h x w)"
-            if multiple == RGGB.cell and (step.size[0] % 2 or step.size[1] % 2):
-                mistakes.append(f"{given}, and a mosaic has even sides; make both even")
-            elif step.size[0] % multiple or step.size[1] % multiple:
-                mistakes.append(f"{given}, and what follows takes multiples of {multiple}; make both such")
+            if step.size[0] % multiple or step.size[1] % multiple:
+                wanted = "even" if multiple == 2 else f"multiples of {multiple}"
+                mistakes.append(f"{given}, and what follows takes multiples of {multiple}; make both {wanted}")
             if step.size[0] < needed[0] or step.size[1] < needed[1]:
                 mistakes.append(f"{given}, and what follows needs {needed[0]} x {needed[1]}; enlarge this crop")
             if swapped and step.size[0] != step.size[1]:

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from options.errors import UserError
-from restore.data.store import Photograph, printable
+from restore.data.store import Photograph
+from restore.files.paths import printable
 from transforms import Layout, Pipeline, RawMetadata, Sample
 from transforms.sensor.metadata import map_tensors
 

@@ -18,11 +18,11 @@ from typing import NamedTuple
 from options.errors import UserError
 from restore.data.index import NAME, Index
 from restore.data.pixel_budget import PixelBudget
-from restore.data.sample_photographs import make_sample_photographs
-from restore.data.sources import DataSet, Recording, data_set
+from restore.data.sources import Recording, Source
 from restore.data.stored_image import FORMAT, DamagedImage, StoredImage, read_stored, write_stored
 from restore.files.atomic import make_folder, remove_unfinished
 from restore.files.images import BadImage, count_pixels
+from restore.files.paths import printable
 from transforms import Pipeline
 from transforms.images import Image, Pair
 
@@ -65,23 +65,23 @@ class Job(NamedTuple):
     """A photograph to open."""
 
     entry: int
-    source: DataSet
+    source: Source
     recordings: tuple[Recording, ...]
     paths: tuple[str, ...]
     """Of the recordings' files, absolute and without links."""
 
 
 def open_photographs(
-    entries: Iterable[str | DataSet],
+    sources: Iterable[Source],
     chain: Pipeline,
     place: str,
     watch: Callable[[Iterable, int], Iterable] = lambda photographs, total: photographs,
     scale: int = 1,
 ) -> Photographs:
-    """The photographs of the entries, decoded into the store where they are not yet.
+    """The photographs of the sources, decoded into the store where they are not yet.
 
     chain  what the photographs are for: they are stored as its head leaves them, and go into its tail
-    place  the option that the entries are of, for the mistakes' lines
+    place  the option that the sources are of, for the mistakes' lines
     watch  wraps the iteration over the photographs that are read now, to show how far it is
     scale  how many times as long the sides of a pair's clean image have to be as the degraded one's
     Raises UserError if a folder is missing or empty or no photograph is left, SaveError if the disk is full.
@@ -89,16 +89,13 @@ def open_photographs(
     jobs: dict[tuple[str, ...], Job] = {}
     left_out: list[str] = []
     real_folder = cache(os.path.realpath)
-    for number, entry in enumerate(entries):
-        if isinstance(entry, str):
-            make_sample_photographs(entry)
-        source = data_set(entry)
+    for number, source in enumerate(sources):
         try:
             found = source.find()
         except UserError as error:
             raise UserError(f"{place}.{number}: {error}") from None
         left_out += found.left_out
-        for recordings in found.photographs:  # entries may overlap, and links lead to one file
+        for recordings in found.photographs:  # sources may overlap, and links lead to one file
             paths = tuple(_real_path(recording.file, real_folder) for recording in recordings)
             jobs.setdefault(paths, Job(number, source, recordings, paths))
     make_folder(STORE)
@@ -224,11 +221,6 @@ def clean_store() -> str | None:
     if removed:
         line += f". {len(removed)} that were unused for 30 days ({sum(removed) / 1e9:.1f} GB) were removed"
     return line
-
-
-def printable(text: str | Path) -> str:
-    """The text with whatever is no UTF-8, as names of files may be, written as backslash and number."""
-    return os.fsencode(text).decode(errors="backslashreplace")
 
 
 def _one_or_pair(images: list) -> Image:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from options.errors import SaveError
+from restore.files.paths import printable
 
 UNFINISHED = ".unfinished"
 LONGEST_WRITING = 24 * 3600
@@ -32,7 +33,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         unfinished.replace(path)
     except OSError as error:
         raise SaveError(
-            f"{path}: could not be written ({error.strerror}); what was there before is untouched. "
+            f"{printable(path)}: could not be written ({error.strerror}); what was there before is untouched. "
             f"Free some space or allow writing there"
         ) from error
     finally:
@@ -77,5 +78,7 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SaveError(f"{path}: cannot be made ({error.strerror}); allow it, or work in another folder") from error
+        raise SaveError(
+            f"{printable(path)}: cannot be made ({error.strerror}); allow it, or work in another folder"
+        ) from error
     return path

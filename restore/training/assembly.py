@@ -11,7 +11,7 @@ import losses
 import transforms
 from losses import Render
 from restore.data.batches import Batches, Samples, ValidationBatches
-from restore.data.sources import DataSet
+from restore.data.sources import Source
 from restore.data.store import STORE, clean_store, open_photographs
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
@@ -58,9 +58,8 @@ def assemble(
     pixel_only = all(term.family == "pixel" for term in loss.sections.values())
     precision = choose_precision(options.amp, device, generator.half_precision_safe, pixel_only)
     say(f"precision: {precision.why}")
-    scale = getattr(options.generator, "scale", 1)  # TODO options.generator.scale once every generator has one
-    training = _samples(options.training_path, chain, scale, options.seed, "training", say)
-    validation = _samples(options.testing_path, chain_test, scale, options.seed, "validation", say)
+    training = _samples(options.training_path, chain, options.generator.scale, options.seed, "training", say)
+    validation = _samples(options.testing_path, chain_test, options.generator.scale, options.seed, "validation", say)
     if line := clean_store():
         say(line)
     return Parts(
@@ -85,7 +84,7 @@ def _watch(outcomes: Iterable, total: int) -> Iterable:
 
 
 def _samples(
-    entries: list[str | DataSet],
+    sources: list[Source],
     chain: transforms.Pipeline,
     scale: int,
     seed: int,
@@ -93,8 +92,8 @@ def _samples(
     say: Callable[[str], None],
 ) -> Samples:
     place = "training_path" if purpose == "training" else "testing_path"
-    photographs = open_photographs(entries, chain, place, _watch, scale)
-    say(f"{purpose}: {len(photographs.usable)} photographs in {', '.join(map(str, entries))}")
+    photographs = open_photographs(sources, chain, place, _watch, scale)
+    say(f"{purpose}: {len(photographs.usable)} photographs in {', '.join(map(str, sources))}")
     if photographs.damaged:
         say(f"{STORE}: {photographs.damaged} damaged images were decoded anew")
     if photographs.left_out:
