@@ -52,7 +52,7 @@ class Pipeline:
     @property
     def scale(self) -> int:
         """How many times as long the clean image's sides are as the degraded one's, where the chain makes both."""
-        return prod(step.scale for step in self.transforms)
+        return prod(step.reduction for step in self.transforms)
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -195,7 +195,7 @@ def _unfit_crops(transforms: list[Transform], place: str) -> list[str]:
                 mistakes.append(
                     f"{given}, and a rotation after it gives images of two shapes; make the crop square or put it last"
                 )
-        multiple *= step.multiple * step.scale
+        multiple *= step.multiple * step.reduction
         swapped = step.swaps_sides or (swapped and not step.size)
         needed = step.smallest_input(*needed)
     return mistakes[::-1]
