@@ -6,6 +6,13 @@ from pydantic import Field
 
 from options.base import parse
 from transforms.conditioning import NoiseLevelMap, VarianceStabilization, unconditioned, unconditioned_degraded
+from transforms.degradations.bicubic import BicubicDownsample
+from transforms.degradations.blur import Blur
+from transforms.degradations.bsrgan import BsrganDegradation
+from transforms.degradations.jpeg import JpegCompression
+from transforms.degradations.noise import PictureNoise
+from transforms.degradations.real_esrgan import RealEsrganDegradation
+from transforms.degradations.resize import Resize
 from transforms.downsample import Downsample
 from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomRotate
 from transforms.pipeline import Pipeline, check_order
@@ -21,6 +28,13 @@ TransformOptions = Annotated[
     | CenterCrop
     | RandomFlip
     | RandomRotate
+    | BicubicDownsample
+    | Blur
+    | Resize
+    | PictureNoise
+    | JpegCompression
+    | BsrganDegradation
+    | RealEsrganDegradation
     | RgbToRawTransform
     | VarianceStabilization
     | NoiseLevelMap
