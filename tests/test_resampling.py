@@ -43,7 +43,10 @@ def y_psnr(image, reference, border):
 
 def test_it_computes_what_matlab_computes():
     half, quarter, third = imresize(pattern(8), 4, 4), imresize(pattern(8), 2, 2), imresize(pattern(9), 3, 3)
-    first_rows = [[30.75137329, 13.87263489, 34.74153137, 36.40008545], [74.09509277, 56.80461121, 37.04972839, 62.368927]]
+    first_rows = [
+        [30.75137329, 13.87263489, 34.74153137, 36.40008545],
+        [74.09509277, 56.80461121, 37.04972839, 62.368927],
+    ]
     np.testing.assert_allclose(half[:2, :, 0], first_rows, atol=1e-8)
     np.testing.assert_allclose(quarter[..., 0], [[40.8313005, 42.57873368], [56.65075517, 59.00171065]], atol=1e-8)
     np.testing.assert_allclose(third[0, :, 0], [25.23822588, 36.07636031, 59.99405578], atol=1e-8)

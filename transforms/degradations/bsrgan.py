@@ -64,7 +64,7 @@ class BsrganDegradation(Degradation):
     """[low, high] of what that resizing divides the sides by; null: 1 to 2 * scale."""
     resize_sigma: Range[NonNegativeFloat] | None = None
     """[low, high] of that Gaussian's standard deviation [px]; null: 0.1 to 0.6 * scale."""
-    modes: Modes = ("area", "bilinear", "bicubic")
+    modes: Modes = Field(default=["area", "bilinear", "bicubic"])
     """The ways to resize, each being equally likely."""
     noise_level: Range[Annotated[int, Field(ge=0, le=255)]] = (2, 25)
     """[low, high] of the noise's standard deviation [8-bit levels], each whole number being equally likely."""

@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 import cv2
 import numpy as np
-from pydantic import Field, Strict
+import torch
+import torch.nn.functional as F
+from pydantic import Field
 from torch import Generator
 
 from options.base import Options
@@ -12,7 +14,7 @@ from transforms.base import Degradation
 from transforms.noise.draws import Range, Shares, choose, choose_by_share, uniform
 
 Mode = Literal["area", "bilinear", "bicubic"]
-Modes = Annotated[tuple[Mode, ...], Strict(False), Field(min_length=1)]
+Modes = Annotated[list[Mode], Field(min_length=1)]
 Direction = Literal["up", "down", "keep"]
 # Bilinear and bicubic look at 2 and 4 pixels a side however much smaller the image becomes, which aliases.
 INTERPOLATION = {"area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
@@ -28,7 +30,7 @@ class RandomSize(Options):
     """[low, high] from which the factor of the sides is drawn where the image is made larger."""
     down_factor: Range[Annotated[float, Field(gt=0, le=1)]] = (0.15, 1)
     """The same where it is made smaller."""
-    modes: Modes = ("area", "bilinear", "bicubic")
+    modes: Modes = Field(default=["area", "bilinear", "bicubic"])
     """The ways to resize, each being equally likely."""
 
     def resized(self, image: np.ndarray, height: int, width: int, rng: Generator) -> np.ndarray:
@@ -59,5 +61,9 @@ def resize(image: np.ndarray, height: int, width: int, mode: Mode) -> np.ndarray
 
     By its size, never by a factor: a factor that the sides do not fit would move the far edge.
     """
-    size = max(width, 1), max(height, 1)
-    return cv2.resize(image, size, interpolation=INTERPOLATION[mode]).clip(0, 1)
+    height, width = max(height, 1), max(width, 1)
+    if mode == "area" and (height > image.shape[0] or width > image.shape[1]):
+        # OpenCV takes pixels from a place further on where it enlarges by area and a product of sizes is nearly whole.
+        planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+        return F.adaptive_avg_pool2d(planes, (height, width)).permute(1, 2, 0).contiguous().numpy()
+    return cv2.resize(image, (width, height), interpolation=INTERPOLATION[mode]).clip(0, 1)
