@@ -158,7 +158,7 @@ def check_order(transforms: list[Transform], place: str) -> None:
 
 def _misplaced(transforms: list[Transform], place: str) -> list[str]:
     mistakes: list[str] = []
-    maker = maker_place = knowing = None
+    maker = maker_place = knowing = degrader = None
     for number, step in enumerate(transforms):
         here, name = f"{place}.{number}", step.class_name
         if step.ends:
@@ -173,6 +173,10 @@ def _misplaced(transforms: list[Transform], place: str) -> list[str]:
         elif maker is None:
             if step.gives == "sample":
                 maker, maker_place = name, here
+            elif step.degrades:
+                degrader = f"{name}, {here}"
+            elif step.refuses_pairs and degrader:
+                mistakes.append(f"{here}: {name} {step.refuses_pairs}; move it before {degrader}")
         elif step.gives == "sample":
             mistakes.append(f"{here}: a second {name}; remove it, as {maker_place} makes the image raw already")
         else:
