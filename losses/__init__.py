@@ -1,14 +1,13 @@
 """What training minimises: named terms of three families, and their weighted sum.
 
 pixel    L1, L2, Charbonnier, ssim, ms_ssim                     the images as they are
-gan      gan, wgan, lsgan, ragan, softplusgan                   a discriminator's verdict
+gan      gan, wgan, lsgan, ragan, softplusgan                   what a discriminator makes of them
 feature  lpips_vgg, lpips_alex, lpips_squeeze, vgg              what a network for photographs sees in them
 """
 
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
 from torch import Tensor
 
 from losses.adversarial import AdversarialOptions, Gan, LsGan, RaGan, SoftplusGan, WGan
@@ -17,14 +16,18 @@ from losses.pixel import L1, L2, Charbonnier, MsSsim, Ssim
 from losses.term import TermOptions
 from losses.weighted import Metadata, Render, WeightedLoss
 from options.base import Options, parse
+from options.choices import Choices
 from options.errors import UserError
 
-LossOptions = Annotated[
-    L1 | L2 | Charbonnier | Ssim | MsSsim
-    | Gan | WGan | LsGan | RaGan | SoftplusGan
-    | LpipsVgg | LpipsAlex | LpipsSqueeze | Vgg,
-    Field(discriminator="class_name"),
-]  # fmt: skip
+LOSSES = Choices(
+    TermOptions,
+    L1, L2, Charbonnier, Ssim, MsSsim,
+    Gan, WGan, LsGan, RaGan, SoftplusGan,
+    LpipsVgg, LpipsAlex, LpipsSqueeze, Vgg,
+)  # fmt: skip
+LossOptions = Annotated[TermOptions, LOSSES]
+TOTAL = "total"
+"""What the weighted sum of all terms is called where the terms are logged by their names."""
 
 
 def build(
@@ -32,14 +35,16 @@ def build(
 ) -> WeightedLoss:
     """The weighted loss of an option file's "losses".
 
-    options     a term's section by its name, as data or validated; terms of weight 0 are left out
+    options     a term's section by its name, as data or finished; terms of weight 0 are left out
     n_channels  planes of the images that will be compared
     render      (image, metadata) -> sRGB (B, 3, H, W) in 0..1, differentiable: what the feature terms look at. Without
                 it images of 3 channels are taken as they are.
     Raises UserError for mistakes in the options, and where a feature term's weights can't be had.
     """
-    sections = _active(parse(dict[str, LossOptions], dict(options), "losses"))
-    mistakes = _mistakes_of_the_set(sections)
+    if not all(isinstance(section, TermOptions) for section in options.values()):
+        options = parse(dict[str, LossOptions], dict(options), "losses")
+    sections = _active(options)
+    mistakes = mistakes_of_the_set(sections)
     terms = {}
     for name, section in sections.items():
         if isinstance(section, FeatureOptions) and render is None and n_channels != 3:
@@ -57,16 +62,32 @@ def build(
     return WeightedLoss(sections, terms, render or _as_it_is, _warnings(sections))
 
 
+def mistakes_of_the_set(options: Mapping[str, TermOptions]) -> list[str]:
+    """Mistakes that no term can see by itself, a line each."""
+    sections = _active(options)
+    mistakes = []
+    if not sections:
+        mistakes.append('losses: no term with a weight above 0; give one, as {"pixel": {"class_name": "L1"}}')
+    if len(adversarial := _adversarial(sections)) > 1:
+        mistakes.append(f"losses: {', '.join(adversarial)} are all played with the one discriminator; keep one of them")
+    if TOTAL in sections:
+        mistakes.append(f"losses.{TOTAL}: the weighted sum of all terms is called so; give the term another name")
+    return mistakes
+
+
 def contradictions(options: Mapping[str, TermOptions], discriminator: Options | None) -> list[str]:
-    """Mistakes that no section can see by itself, a line each.
+    """What the terms and the discriminator are to one another and should not be, a line each.
 
     discriminator  a section with the property uses_batch_norm; None: the option file has none
     """
-    sections = _active(options)
-    mistakes = _mistakes_of_the_set(sections)
-    for name, section in sections.items():
-        if not isinstance(section, AdversarialOptions):
-            continue
+    mistakes = []
+    adversarial = _adversarial(_active(options))
+    if discriminator and not adversarial:
+        mistakes.append(
+            "discriminator: given, but losses has no adversarial term with a weight above 0; remove it, or add one, as "
+            '{"gan": {"class_name": "wgan"}}'
+        )
+    for name, section in adversarial.items():
         if discriminator is None:
             mistakes.append(
                 f'losses.{name}: {section.class_name} needs a discriminator; add "discriminator": '
@@ -84,13 +105,8 @@ def _active(options: Mapping[str, TermOptions]) -> dict[str, TermOptions]:
     return {name: section for name, section in options.items() if section.weight > 0}
 
 
-def _mistakes_of_the_set(sections: Mapping[str, TermOptions]) -> list[str]:
-    if not sections:
-        return ['losses: no term with a weight above 0; give one, as {"pixel": {"class_name": "L1"}}']
-    adversarial = [name for name, section in sections.items() if isinstance(section, AdversarialOptions)]
-    if len(adversarial) > 1:
-        return [f"losses: {', '.join(adversarial)} are all played with the one discriminator; keep one of them"]
-    return []
+def _adversarial(sections: Mapping[str, TermOptions]) -> dict[str, AdversarialOptions]:
+    return {name: section for name, section in sections.items() if isinstance(section, AdversarialOptions)}
 
 
 def _warnings(sections: Mapping[str, TermOptions]) -> list[str]:

@@ -1,10 +1,10 @@
 """The game between generator and discriminator, in five formulas.
 
-A discriminator is any callable from images (B, C, H, W) to verdicts (B, ...): logits, high for what it takes for clean.
-Every formula takes means over the batch and over all verdicts on an image.
+A discriminator is any callable from images (B, C, H, W) to logits (B, ...), high for what it takes for clean.
+Every formula takes means over the batch and over all logits of an image.
 """
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -18,7 +18,7 @@ class AdversarialOptions(TermOptions):
     """What the adversarial terms have in common."""
 
     family: ClassVar = "gan"
-    critic_steps: PositiveInt = 1
+    critic_steps: Annotated[PositiveInt, Field(le=100)] = 1
     """Updates of the discriminator to one update of the generator."""
 
     @property
@@ -71,9 +71,9 @@ class WGan(AdversarialOptions):
     class_name: Literal["wgan"] = "wgan"
     constraint: Literal["gradient_penalty", "weight_clipping"] = "gradient_penalty"
     """What keeps the critic from growing without bound."""
-    penalty_weight: PositiveFloat = 10.0
+    penalty_weight: Annotated[PositiveFloat, Field(le=1e6)] = 10.0
     """Weight of the gradient penalty in the critic's loss (Gulrajani et al. 2017)."""
-    clip_bound: PositiveFloat = 0.01
+    clip_bound: Annotated[PositiveFloat, Field(le=1e3)] = 0.01
     """With weight_clipping: largest magnitude of the critic's weights (Arjovsky et al. 2017)."""
 
     @property
@@ -90,13 +90,13 @@ class AdversarialTerm(nn.Module):
     """A game: the generator's turn is the call, the discriminator's turn is discriminator_loss."""
 
     def forward(self, restored: Tensor, clean: Tensor, discriminator: nn.Module) -> Tensor:
-        """What the generator minimises: a scalar whose gradient reaches it by way of the verdict on restored."""
+        """What the generator minimises: a scalar whose gradient reaches it by way of the logits of restored."""
         return self.generator_formula(discriminator(restored))
 
     def discriminator_loss(self, discriminator: nn.Module, real: Tensor, restored: Tensor) -> dict[str, Tensor]:
         """What the discriminator minimises, "loss", and beside it what is worth logging: scalars without gradient.
 
-        on_real, on_restored  mean verdicts on the two kinds of image
+        on_real, on_restored  mean logits of the two kinds of image
         """
         on_real, on_restored = discriminator(real), discriminator(restored)
         return {
@@ -150,7 +150,7 @@ class LeastSquaresGame(AdversarialTerm):
 class RelativisticAverageGame(AdversarialTerm):
     """D: -log s(real - E restored) - log(1 - s(restored - E real)); G: the same with the two kinds exchanged.
 
-    E is the mean over the batch and over all verdicts on an image.
+    E is the mean over the batch and over all logits of an image.
     Source: Jolicoeur-Martineau, The relativistic discriminator, 2018, equations 8 and 9 with the standard GAN's losses.
     """
 
@@ -163,7 +163,7 @@ class RelativisticAverageGame(AdversarialTerm):
 
 
 class WassersteinGame(AdversarialTerm):
-    """D: restored - real; G: -restored. The critic must be constrained: its verdicts have no bound.
+    """D: restored - real; G: -restored. The critic must be constrained: its output has no bound.
 
     Source: Arjovsky, Chintala and Bottou, Wasserstein GAN, 2017, algorithm 1.
     """
@@ -210,7 +210,7 @@ class PenalisedWassersteinGame(WassersteinGame):
 def gradient_norms(critic: nn.Module, real: Tensor, restored: Tensor) -> Tensor:
     """Norms (B,) of the critic's gradient at a random point between each real image and its restored one.
 
-    Of a critic with several verdicts on an image it is the gradient of their sum, by all pixels and channels of the
+    Of a critic with several outputs for an image it is the gradient of their sum, by all pixels and channels of the
     image. The points are drawn from the device's global random state, which a continued run restores.
     """
     share = torch.rand(len(real), 1, 1, 1, device=real.device)

@@ -5,15 +5,16 @@ networks are frozen and stay in evaluation mode: gradients reach the restored im
 """
 
 import warnings
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from losses.backbones import convolution_weights
-from losses.term import TermOptions
+from losses.term import TermOptions, Weight
+from options.base import PathText
 
 # The convolutions of VGG19, counted by block and within it.
 VggLayer = Literal[
@@ -34,7 +35,7 @@ class FeatureOptions(TermOptions):
     """What the perceptual terms have in common."""
 
     family: ClassVar = "feature"
-    weights_path: Annotated[str, Field(min_length=1)] | None = None
+    weights_path: PathText | None = None
     """File with the network's weights as torchvision publishes them; null: from torchvision's cache or by download."""
 
 
@@ -69,7 +70,7 @@ class Vgg(FeatureOptions):
     """Mean absolute difference of VGG19's features before their ReLU (Wang et al. 2018)."""
 
     class_name: Literal["vgg"] = "vgg"
-    layers: dict[VggLayer, NonNegativeFloat] = Field(
+    layers: dict[VggLayer, Weight] = Field(
         default={"conv1_2": 0.1, "conv2_2": 0.1, "conv3_4": 1.0, "conv4_4": 1.0, "conv5_4": 1.0}, min_length=1
     )
     """Weight of each layer's difference [1]; the default is that of Real-ESRGAN (Wang et al. 2021)."""

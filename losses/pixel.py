@@ -4,9 +4,9 @@ All of them are called with (restored, clean), both (B, C, H, W) float32 and nom
 equal images, the mean over batch, channels and pixels otherwise.
 """
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import PositiveFloat
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
 from losses.structural import MultiScaleStructuralLoss, StructuralLoss
@@ -38,7 +38,7 @@ class Charbonnier(TermOptions):
 
     family: ClassVar = "pixel"
     class_name: Literal["Charbonnier"] = "Charbonnier"
-    epsilon: PositiveFloat = 1e-3
+    epsilon: Annotated[PositiveFloat, Field(le=1)] = 1e-3
     """Difference below which the term grows as a square [of the white level]; also its value for equal images."""
 
     def build(self) -> nn.Module:

@@ -1,14 +1,29 @@
 """The strict base of every section of an option file, and the one door through which data becomes a section."""
 
-import json
-from typing import Any, TypeVar
+import os
+from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic_core import CoreSchema
 
 from options.errors import UserError
-from options.mistakes import describe
+from options.mistakes import describe, shortened
 
 Kind = TypeVar("Kind")
+LONGEST_NAME, LONGEST_PATH = 255, 4095
+"""[bytes] of a file's name and of a whole path, as Linux and macOS have it at most."""
+
+
+def _take_lists_for_tuples(schema: Any) -> None:
+    """JSON has no tuples: a list is one where a tuple is wanted. What stands in it is read as strictly as all else."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "tuple":
+            schema["strict"] = False
+        for part in schema.values():
+            _take_lists_for_tuples(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            _take_lists_for_tuples(part)
 
 
 class Options(BaseModel):
@@ -21,26 +36,73 @@ class Options(BaseModel):
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        _take_lists_for_tuples(handler.resolve_ref_schema(schema))
+        return schema
+
+
+class Reading(NamedTuple):
+    """What became of the data of a section."""
+
+    section: Any
+    """The finished section; None where there is a mistake in the data."""
+    whole: dict[str, Any]
+    """The value of each field that has no mistake, by the field's name."""
+    mistakes: list[str]
+    """A line each."""
+
 
 def parse(kind: type[Kind], data: Any, place: str = "") -> Kind:
-    """Turns JSON data (dicts, lists, numbers, strings) into a section or a list of sections.
+    """Turns JSON data (dicts, lists, numbers, strings) into a section, or into a list or a dict of sections.
 
-    kind   an Options class, or any type made of them: list[...], a union told apart by class_name
-    data   what json.loads returns; an object that is of the kind already is taken as it is
+    kind   an Options class, or any type made of them: list[...], a type of a table of Choices
+    data   what json.loads returns; a finished section anywhere in it is taken as it is
     place  what the mistakes' lines begin with: a file's name, or the part of it that is read
     Raises UserError with one line for each mistake in the data, all of them at once.
     """
-    adapter = TypeAdapter(kind)
-    # By way of JSON text, since strict JSON reads a list into a tuple and strict Python does not.
-    text = json.dumps(data, default=_section_as_data)
+    section, mistakes = _validated(kind, data, place, {})
+    if mistakes:
+        raise UserError(*mistakes)
+    return section
+
+
+def parse_whole(kind: type[Options], data: Any, place: str = "") -> Reading:
+    """As parse, for a caller who has more to check: mistakes are returned, beside the fields that have none.
+
+    kind  an Options class with a validator of every field that puts it into the validation's context, a dict
+    """
+    kept: dict[str, Any] = {}
+    section, mistakes = _validated(kind, data, place, kept)
+    given = data if isinstance(data, dict) else {}
+    left_out = {name: field for name, field in kind.model_fields.items() if (field.alias or name) not in given}
+    defaults = {name: field.default for name, field in left_out.items() if not field.is_required()}
+    return Reading(section, defaults | kept, mistakes)
+
+
+def _validated(kind: Any, data: Any, place: str, kept: dict[str, Any]) -> tuple[Any, list[str]]:
     try:
-        return adapter.validate_json(text)
+        return TypeAdapter(kind).validate_python(data, context=kept), []
     except ValidationError as error:
-        plain = json.loads(text)
-        raise UserError(*(describe(mistake, kind, plain, place) for mistake in error.errors())) from None
+        return None, [describe(mistake, kind, data, place) for mistake in error.errors()]
 
 
-def _section_as_data(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", by_alias=True)
-    raise TypeError(f"{type(value).__name__} is not JSON data")
+def check_path(path: str) -> str:
+    """The same path; ValueError for one that no file can have."""
+    if not path:
+        raise ValueError('"" given; give a path, as "." for the current folder')
+    if "\0" in path:
+        raise ValueError(f"{shortened(path)} given; a path has no null character")
+    size = len(os.fsencode(path))
+    longest = max(len(os.fsencode(name)) for name in path.split("/"))
+    if size > LONGEST_PATH or longest > LONGEST_NAME:
+        raise ValueError(
+            f"{shortened(path)} given, a path of {size} bytes; no file system takes more than {LONGEST_PATH}, "
+            f"or {LONGEST_NAME} for one name in it"
+        )
+    return path
+
+
+PathText = Annotated[str, Field(min_length=1), AfterValidator(check_path)]
+"""The path of a file or folder, as text."""

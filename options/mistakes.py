@@ -8,6 +8,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+LONGEST = 60
+"""Characters of a key or a value in a message."""
+
 
 def describe(mistake: dict[str, Any], kind: Any, data: Any, place: str = "") -> str:
     """One line for one of the entries of pydantic's ValidationError.errors().
@@ -16,73 +19,101 @@ def describe(mistake: dict[str, Any], kind: Any, data: Any, place: str = "") -> 
     data  what was given for it, as json.loads returns it
     """
     where = _join(place, _path(mistake, data))
-    given = _short(mistake["input"])
+    given = shortened(mistake["input"])
+    context = mistake.get("ctx", {})
     match mistake["type"]:
         case "extra_forbidden":
-            known = sorted(_keys_at(kind, mistake["loc"][:-1]))
+            known = sorted(_keys_at(kind, mistake["loc"][:-1], data))
             return f"{where}: unknown key (given {given}); {_suggest(str(mistake['loc'][-1]), known)}"
         case "missing":
             return f"{where}: missing, and it has no default"
-        case "union_tag_invalid":
-            tag = mistake["ctx"]["tag"]
-            return f'{where}.class_name: "{tag}" is unknown; {_suggest(tag, _quoted(mistake["ctx"]["expected_tags"]))}'
-        case "union_tag_not_found":
+        case "class_name_unknown":
+            suggestion = _suggest(str(context["given"]), context["known"])
+            return f"{where}.class_name: {shortened(context['given'])} is unknown; {suggestion}"
+        case "class_name_missing":
             return f"{where}.class_name: missing; it says which kind this is"
+        case "section_wanted":
+            return f'{where}: {given} given; give a section, as {{"class_name": ...}}'
+        case "model_type" | "dict_type":
+            return f"{where}: {given} given; give a section, keys with values in braces"
         case "literal_error":
-            choices = _quoted(mistake["ctx"]["expected"])
-            return f"{where}: {given} is not a choice; {_suggest(str(mistake['input']), choices)}"
+            return f"{where}: {given} is not a choice; {_suggest(str(mistake['input']), _quoted(context['expected']))}"
         case "list_type":
             return f"{where}: {given} given; give a list, as [{given}]"
+        case "tuple_type":
+            return f"{where}: {given} given; give a list"
         case "value_error":
-            return f"{where}: {mistake['ctx']['error']}"
+            return f"{where}: {context['error']}"
         case _:
-            return f"{where}: {given} given; {mistake['msg'][0].lower()}{mistake['msg'][1:]}"
+            reason = mistake["msg"].replace("Tuple", "List").replace(" after validation", "")
+            return f"{where}: {given} given; {reason[0].lower()}{reason[1:]}"
+
+
+def shortened(value: Any) -> str:
+    """A value as JSON has it, in ASCII, or its beginning where it is long."""
+    return _cut(json.dumps(value, default=str))
+
+
+def shortened_key(key: str) -> str:
+    """A key as it is, or its beginning where it is long; what no text can hold is shown by its number."""
+    return _cut(key.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def _path(mistake: dict[str, Any], data: Any) -> list[str]:
     """The place in the user's data. Pydantic puts a union's tags into its places: these are in no data and left out."""
     path = []
     for step in mistake["loc"]:
-        if (isinstance(data, dict) and step in data) or (isinstance(data, list) and step in range(len(data))):
+        if _holds(data, step):
             data = data[step]
         elif mistake["type"] != "missing" or step != mistake["loc"][-1]:
             continue
-        path.append(str(step))
+        path.append(shortened_key(str(step)))
     return path
 
 
-def _keys_at(kind: Any, loc: tuple[str | int, ...]) -> set[str]:
-    """The keys that a section at this place may have."""
-    kinds = _alternatives(kind)
+def _keys_at(kind: Any, loc: tuple[str | int, ...], data: Any) -> set[str]:
+    """The keys that the section at this place may have."""
+    kinds = _alternatives(kind, data)
     for step in loc:
-        kinds = [inner for outer in kinds for inner in _inside(outer, step)]
-    return {
-        field.alias or name
-        for kind in kinds
-        if isinstance(kind, type) and issubclass(kind, BaseModel)
-        for name, field in kind.model_fields.items()
-    }
+        if _holds(data, step):
+            data = data[step]
+            kinds = [inner for outer in kinds for inner in _inside(outer, step, data)]
+    return {field.alias or name for kind in kinds if _is_section(kind) for name, field in kind.model_fields.items()}
 
 
-def _inside(kind: Any, step: str | int) -> list[Any]:
-    """The types that stand at one step into a type; a union's tag leads to the alternative that bears it."""
+def _inside(kind: Any, step: str | int, data: Any) -> list[Any]:
+    """The types that the data at one step into a type may have."""
     if get_origin(kind) in (list, dict, tuple):
-        return _alternatives(get_args(kind)[1 if get_origin(kind) is dict else 0])
-    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return _alternatives(get_args(kind)[1 if get_origin(kind) is dict else 0], data)
+    if not _is_section(kind):
         return []
-    for name, field in kind.model_fields.items():
-        if step == (field.alias or name):
-            return _alternatives(field.annotation)
-    tag = kind.model_fields.get("class_name")
-    return [kind] if tag is not None and step in get_args(tag.annotation) else []
+    fields = [field for name, field in kind.model_fields.items() if step == (field.alias or name)]
+    return [inner for field in fields for inner in _alternatives(field.annotation, data, field.metadata)]
 
 
-def _alternatives(kind: Any) -> list[Any]:
+def _alternatives(kind: Any, data: Any, metadata: Any = ()) -> list[Any]:
+    """The types of a union; of a table of options.choices the one that the data chooses."""
+    for table in metadata:
+        if hasattr(table, "chosen"):
+            return [table.chosen(data)]
     if get_origin(kind) is Annotated:
-        return _alternatives(get_args(kind)[0])
+        inner, *metadata = get_args(kind)
+        return _alternatives(inner, data, metadata)
     if get_origin(kind) in (Union, UnionType):
-        return [leaf for member in get_args(kind) for leaf in _alternatives(member)]
+        return [leaf for member in get_args(kind) for leaf in _alternatives(member, data)]
     return [kind]
+
+
+def _holds(data: Any, step: str | int) -> bool:
+    return (isinstance(data, dict) and step in data) or (isinstance(data, list) and step in range(len(data)))
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _suggest(given: str, known: list[str]) -> str:
@@ -94,11 +125,6 @@ def _suggest(given: str, known: list[str]) -> str:
 
 def _quoted(expected: str) -> list[str]:
     return re.findall(r"'([^']*)'", expected)
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _join(place: str, path: list[str]) -> str:

@@ -5,6 +5,8 @@ import json
 from typing import Any
 
 from options.errors import UserError
+from options.json_data import DEEPEST, TOO_DEEP, json_data, refuse_half_characters
+from options.mistakes import shortened, shortened_key
 
 
 def apply_overrides(data: Any, overrides: list[str]) -> Any:
@@ -19,18 +21,21 @@ def apply_overrides(data: Any, overrides: list[str]) -> Any:
         try:
             _apply(data, override)
         except UserError as error:
-            mistakes.append(f"--set {override}: {error}")
+            mistakes.append(f"--set {shortened_key(override)}: {error}")
     if mistakes:
         raise UserError(*mistakes)
     return data
 
 
 def _apply(data: Any, override: str) -> None:
+    refuse_half_characters(override, "the text")
     place, separator, text = override.partition("=")
     if not separator or not all(place.split(".")):
         raise UserError("give it as key=value or section.key=value")
+    if place.count(".") > DEEPEST:
+        raise UserError(TOO_DEEP)
     try:
-        value = json.loads(text)
+        value = json_data(text)
     except json.JSONDecodeError:
         value = text
     *sections, last = place.split(".")
@@ -51,7 +56,7 @@ def _apply(data: Any, override: str) -> None:
 
 def _section(data: Any, here: str) -> dict[str, Any]:
     if not isinstance(data, dict):
-        raise UserError(f"{here} is {json.dumps(data)}, which holds no keys")
+        raise UserError(f"{here} is {shortened(data)}, which holds no keys")
     return data
 
 

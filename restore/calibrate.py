@@ -35,7 +35,7 @@ def make_profile(path: Path, arguments: Namespace) -> None:
     if path.suffix != ".json":
         raise UserError(f"--output: {path} does not end with .json; name it so")
     _refuse_folders(arguments, path, "--output")
-    recorded = read_folders(arguments.flats, arguments.darks, arguments.white)
+    recorded = _read(arguments, arguments.white)
     result = calibrate(recorded.flats, recorded.darks, recorded.shape_samples, recorded.white, recorded.channels)
     profile = _profile(result, recorded)
     plot = path.with_suffix(".png")
@@ -46,7 +46,7 @@ def make_profile(path: Path, arguments: Namespace) -> None:
         Curve(channel, _legend(channel, result, n), signal[:, n], variance, expected[:, n], result.used[:, n])
         for n, (channel, variance) in enumerate(zip(recorded.channels, recorded.flats.variance.T, strict=True))
     ]
-    title = f"Photon transfer of {recorded.camera}" + (f" at ISO {recorded.iso:g}" if recorded.iso else "")
+    title = f"Photon transfer of {recorded.model}" + (f" at ISO {recorded.iso:g}" if recorded.iso else "")
     write_atomically(plot, photon_transfer_plot(title, "fitted line", curves, result.dark_noise**2))
     print(*_summary(result, recorded), sep="\n")
     print(f"plot: {plot}")
@@ -60,7 +60,7 @@ def check_profile(path: Path, arguments: Namespace) -> None:
     profile = read_profile(path)
     plot = path.with_name(f"{path.stem}_check.png")
     _refuse_folders(arguments, plot, "--check")
-    recorded = read_folders(arguments.flats, arguments.darks, profile.white_level)
+    recorded = _read(arguments, profile.white_level)
     black = recorded.darks.mean.mean(0)
     signal = np.vstack([np.zeros_like(black), recorded.flats.mean - black])
     measured = np.vstack([recorded.darks.variance.mean(0), recorded.flats.variance])
@@ -86,6 +86,16 @@ def check_profile(path: Path, arguments: Namespace) -> None:
                 f"calibrate anew, at the ISO speed of the frames"
             )
     print(f"plot: {plot}")
+
+
+def _read(arguments: Namespace, white: float | None) -> Recorded:
+    """The frames of the two folders; a mistake names the flag that it was made with."""
+    try:
+        return read_folders(arguments.flats, arguments.darks, white)
+    except UserError as mistake:
+        if str(mistake).startswith(("flats: ", "darks: ", "white: ")):
+            raise UserError(f"--{mistake}") from None
+        raise
 
 
 def _synthesised(profile: CameraProfile, signal: np.ndarray) -> Pairs:
@@ -115,7 +125,7 @@ def _profile(result: Calibration, recorded: Recorded) -> CameraProfile:
         **planes,
         white_level=recorded.white,
         tukey_shape=result.tukey_shape,
-        camera=recorded.camera,
+        camera=recorded.model,
         iso=recorded.iso,
     )
 

@@ -30,6 +30,7 @@ def write_dng(
     active_area: tuple[int, int, int, int] | None = None,
     camera: tuple[str, str] = ("Acme", "Mosaica 1"),
     in_sub_ifd: bool = False,
+    more_tags=(),
 ) -> Path:
     """Writes a DNG and returns its path.
 
@@ -43,6 +44,7 @@ def write_dng(
     plane_colours    the order of the planes that three pairs, the matrix and the neutral are for
     active_area      top, left, bottom, right of the part that is picture; None: all
     in_sub_ifd       the raw image lies in a sub-IFD behind a preview, as Adobe's converter writes it
+    more_tags        further tags of the first directory: (code, type, count, value)
     """
     about = [
         (50706, BYTE, 4, bytes((1, 4, 0, 0)), True),
@@ -50,6 +52,7 @@ def write_dng(
         *((code, ASCII, 0, text, True) for code, text in zip((271, 272), camera, strict=True)),
         (50708, ASCII, 0, " ".join(camera), True),
     ]
+    about += [(*tag, True) for tag in more_tags]
     if color_matrix is not None:
         about += [(50721, SRATIONAL, 9, _fractions(np.ravel(color_matrix)), True), (50778, SHORT, 1, D65, True)]
     if as_shot_neutral is not None:

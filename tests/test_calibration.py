@@ -1,6 +1,7 @@
 """restore.calibrate: a camera's own frames give its noise, and its profile gives such frames again."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from raw_files import write_dng
 from options.errors import UserError
 from restore.calibrate import main
 from restore.camera.calibration import calibrate, measure_pair, shape_samples, stack
-from restore.camera.frames import read_frame
+from restore.camera.frames import find_pairs, read_folders, read_frame
 from restore.camera.tukey_lambda import tukey_shape
 from restore.command.arguments import calibration_arguments
 
@@ -230,12 +231,12 @@ def shrink(name):
             ("--white", 4095),
             "flats: 2 of the 3 levels that a line wants lie between black and 80% of white in grey",
         ),
-        (lambda: keep_flats(3, 4, 5, 6, 7, 8), (), "--white: no flat saturates.*give it, e.g. --white 4095"),
+        (lambda: keep_flats(3, 4, 5, 6, 7, 8), (), "--white: no flat saturates.*give it, e.g. 4095 for 12 bits"),
         (lambda: None, ("--white", 255), "white level 255 is not above the dark frames' 51"),
         (make_flats_alike, (), "flats: 1 of the 3 levels"),
         (lambda: copy("darks/1.png", "darks/2.png"), (), "--darks: darks/1.png and 2.png do not differ; give two"),
         (lambda: write_colours("flats/5.png"), (), "flats/5.png: has colours; give raw files, or grey"),
-        (lambda: shrink("flats/5.png"), (), "flats/5.png: is a grey picture of 64 x 32, and the first dark frame is a"),
+        (lambda: shrink("flats/5.png"), (), "flats/5.png: is a grey image of 64 x 32, and the first dark frame is a"),
         (lambda: Path("flats/5.png").write_bytes(b""), (), "flats/5.png: is an empty file"),
         (lambda: None, ("-o", "flats/profile.json"), "--output: flats/profile.json lies in the --flats folder"),
         (lambda: None, ("-o", "profile"), "--output: profile does not end with .json"),
@@ -310,3 +311,29 @@ def test_folders_of_frames_must_lie_side_by_side_and_hold_no_plots(grey_frames):
 def test_a_white_level_that_no_file_has_is_refused(grey_frames, white):
     with pytest.raises(UserError, match=r"--white: .* given; give the highest value"):
         calibrated("-o", "p.json", "--white", white)
+
+
+def test_only_files_that_hold_frames_are_taken_for_frames(grey_frames):
+    os.mkfifo("darks/0.png")
+    Path("darks/1b.png").mkdir()
+    Path("darks/.hidden").mkdir()
+    Path("darks/.hidden/1.png").write_bytes(b"")
+    Path("elsewhere").mkdir()
+    for name in ("1.png", "2.png"):
+        shutil.copy(f"darks/{name}", f"elsewhere/{name}")
+    Path("darks/linked").symlink_to(Path("elsewhere").resolve())
+    pairs = [tuple(map(str, pair)) for pair in find_pairs("darks", "darks")]
+    assert pairs == [
+        ("darks/1.png", "darks/2.png"),
+        ("darks/3.png", "darks/4.png"),
+        ("darks/linked/1.png", "darks/linked/2.png"),
+    ]
+
+
+def test_the_library_speaks_of_arguments_and_not_of_flags(grey_frames):
+    with pytest.raises(UserError, match=r"^darks: nowhere is no folder"):
+        read_folders("flats", "nowhere", None)
+    with pytest.raises(UserError, match=r"^white: nan given"):
+        read_folders("flats", "darks", float("nan"))
+    with pytest.raises(UserError, match=r"^white: the white level 255 is not above"):
+        read_folders("flats", "darks", 255)

@@ -14,6 +14,7 @@ import transforms
 from options.errors import UserError
 from restore.data.batches import Batches, Samples, ValidationBatches
 from restore.data.sample_photographs import TRAIN, VALIDATION
+from restore.data.sources import Folder
 from restore.data.store import STORE, open_photographs
 
 CHAIN = [
@@ -35,9 +36,14 @@ def write_photographs(folder, count, size=(24, 32)):
     return folder
 
 
+def folders(*paths):
+    """What an option file's list of these folders becomes."""
+    return [Folder(path=str(path)) for path in paths]
+
+
 def samples_of(folder, seed=0):
     pipeline = transforms.build(CHAIN)
-    return Samples(open_photographs([str(folder)], pipeline, "training_path").usable, pipeline, seed, "training")
+    return Samples(open_photographs(folders(folder), pipeline, "training_path").usable, pipeline, seed, "training")
 
 
 def batches_of(folder, workers=0, batch_size=3, seed=0):
@@ -120,7 +126,7 @@ def test_damaged_and_small_files_are_named_and_left_out(workplace):
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "text.jpg").write_text("no picture")
     cv2.imwrite(str(folder / "small.png"), np.zeros((8, 20, 3), np.uint8))
-    found = open_photographs([str(folder)], transforms.build(CHAIN), "training_path")
+    found = open_photographs(folders(folder), transforms.build(CHAIN), "training_path")
     assert len(found.usable) == 3
     cut, small, text = sorted(found.left_out)
     assert str(folder / "cut.png") in cut
@@ -136,7 +142,7 @@ def test_a_folder_without_one_usable_file_is_a_mistake_that_names_each(workplace
     folder.mkdir()
     (folder / "text.jpg").write_text("no picture")
     with pytest.raises(UserError) as caught:
-        open_photographs([str(folder)], whole_image, "training_path")
+        open_photographs(folders(folder), whole_image, "training_path")
     first, second = str(caught.value).splitlines()
     assert first == "training_path: none of the 1 files can be used:"
     assert "text.jpg" in second
@@ -147,19 +153,19 @@ def test_a_missing_or_empty_folder_is_a_mistake_at_its_option(workplace, make):
     if make:
         (workplace / "photos").mkdir()
     with pytest.raises(UserError, match=r"^testing_path\.0: photos: "):
-        open_photographs(["photos"], whole_image, "testing_path")
+        open_photographs(folders("photos"), whole_image, "testing_path")
 
 
 def test_a_photograph_is_decoded_once_and_again_when_its_file_has_changed(workplace):
     folder = write_photographs(workplace / "photos", 1)
-    (photograph,) = open_photographs([str(folder)], whole_image, "x").usable
+    (photograph,) = open_photographs(folders(folder), whole_image, "x").usable
     written = photograph.stored[0].array.stat().st_mtime_ns
-    (again,) = open_photographs([str(folder)], whole_image, "x").usable
+    (again,) = open_photographs(folders(folder), whole_image, "x").usable
     assert again == photograph
     assert again.stored[0].array.stat().st_mtime_ns == written
     cv2.imwrite(str(photograph.source), np.full((24, 32, 3), 7, np.uint8))
     os.utime(photograph.source, ns=(written + 10**9, written + 10**9))
-    (changed,) = open_photographs([str(folder)], whole_image, "x").usable
+    (changed,) = open_photographs(folders(folder), whole_image, "x").usable
     assert (changed.image() == 7).all()
 
 
@@ -173,7 +179,7 @@ def test_what_was_downsampled_once_gives_the_very_samples_of_the_whole_chain(wor
     picture = np.random.default_rng(0).integers(0, np.iinfo(depth).max, (601, 83, 3), depth, endpoint=True)
     cv2.imwrite(str(folder / "one.png"), picture[..., ::-1])
     chain = transforms.build(DOWNSAMPLES)
-    (photograph,) = open_photographs([str(folder)], chain, "x").usable
+    (photograph,) = open_photographs(folders(folder), chain, "x").usable
     assert photograph.image().shape == (300, 41, 3)
     for seed in range(5):
         one = chain(picture, torch.Generator().manual_seed(seed))
@@ -185,7 +191,7 @@ def test_what_was_downsampled_once_gives_the_very_samples_of_the_whole_chain(wor
 def test_each_downsampling_has_its_own_place_in_the_store(workplace):
     folder = write_photographs(workplace / "photos", 1, size=(48, 64))
     chains = [DOWNSAMPLES, CHAIN, [{**DOWNSAMPLES[0], "sigma": 2}, *CHAIN]]
-    stored = [open_photographs([str(folder)], transforms.build(chain), "x").usable[0] for chain in chains]
+    stored = [open_photographs(folders(folder), transforms.build(chain), "x").usable[0] for chain in chains]
     assert len({photograph.stored[0].array for photograph in stored}) == 3
     assert [photograph.image().shape[:2] for photograph in stored] == [(24, 32), (48, 64), (24, 32)]
 
@@ -194,7 +200,7 @@ def test_each_downsampling_has_its_own_place_in_the_store(workplace):
 def test_a_photograph_too_small_to_be_downsampled_is_named_with_its_own_size(workplace, size):
     folder = write_photographs(workplace / "photos", 1, size=(64, 64))
     cv2.imwrite(str(folder / "small.png"), np.zeros((*size, 3), np.uint8))
-    (line,) = open_photographs([str(folder)], transforms.build(DOWNSAMPLES), "x").left_out
+    (line,) = open_photographs(folders(folder), transforms.build(DOWNSAMPLES), "x").left_out
     assert f"small.png: image: {size[0]} x {size[1]} pixels (height x width) given, and the transforms need" in line
 
 
@@ -203,18 +209,18 @@ def test_sixteen_bits_stay_sixteen_bits_in_the_store(workplace):
     folder.mkdir()
     deep = np.random.default_rng(0).integers(0, 65536, (8, 8, 3)).astype(np.uint16)
     cv2.imwrite(str(folder / "deep.png"), deep[..., ::-1])
-    (photograph,) = open_photographs([str(folder)], whole_image, "x").usable
+    (photograph,) = open_photographs(folders(folder), whole_image, "x").usable
     assert np.array_equal(photograph.image(), deep)
 
 
 def test_the_store_holds_no_half_written_file(workplace):
-    open_photographs([str(write_photographs(workplace / "photos", 3))], whole_image, "x")
+    open_photographs(folders(write_photographs(workplace / "photos", 3)), whole_image, "x")
     assert {path.suffix for path in STORE.iterdir()} == {".npy"}
 
 
 def test_the_sample_photographs_are_made_on_first_use(workplace):
     for folder, names in (("training_data/sample/train", TRAIN), ("training_data/sample/val", VALIDATION)):
-        found = open_photographs([folder], large_crop, "x")
+        found = open_photographs(folders(folder), large_crop, "x")
         assert [photograph.source.stem for photograph in found.usable] == sorted(names)
         assert found.left_out == []
 
@@ -223,7 +229,7 @@ def test_a_file_reached_by_two_ways_counts_once(workplace):
     folder = write_photographs(workplace / "photos", 3)
     (workplace / "more").mkdir()
     (workplace / "more/link").symlink_to(folder)
-    found = open_photographs([str(folder), str(folder), str(workplace / "more")], whole_image, "x")
+    found = open_photographs(folders(folder, folder, workplace / "more"), whole_image, "x")
     assert len(found.usable) == 3
 
 
@@ -232,10 +238,10 @@ def test_linked_folders_are_searched_and_a_circle_of_links_has_an_end(workplace)
     (workplace / "more").mkdir()
     (workplace / "more/link").symlink_to(folder)
     (folder / "circle").symlink_to(workplace / "more")
-    assert len(open_photographs([str(workplace / "more")], whole_image, "x").usable) == 3
+    assert len(open_photographs(folders(workplace / "more"), whole_image, "x").usable) == 3
 
 
 def test_an_interrupted_making_of_the_sample_is_completed(workplace):
-    open_photographs(["training_data/sample/val"], whole_image, "x")
+    open_photographs(folders("training_data/sample/val"), whole_image, "x")
     (workplace / "training_data/sample/val/camera.png").unlink()
-    assert len(open_photographs(["training_data/sample/val"], whole_image, "x").usable) == len(VALIDATION)
+    assert len(open_photographs(folders("training_data/sample/val"), whole_image, "x").usable) == len(VALIDATION)

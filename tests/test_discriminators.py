@@ -6,18 +6,19 @@ from torch import nn
 
 from options.base import parse
 from options.errors import UserError
-from restore.networks.discriminators import DiscriminatorOptions, PatchDiscriminatorOptions, UNetDiscriminatorOptions
+from restore.networks import DiscriminatorOptions
+from restore.networks.discriminators import PatchDiscriminatorOptions, UNetDiscriminatorOptions
 
 
 @pytest.mark.parametrize(("n_layers", "patch"), [(1, 16), (2, 34), (3, 70), (4, 142)])
-def test_a_verdict_sees_a_patch_of_the_published_size(n_layers, patch):
+def test_a_logit_sees_a_patch_of_the_published_size(n_layers, patch):
     network = PatchDiscriminatorOptions(width=2, n_layers=n_layers).build(n_channels=1)
     for parameter in network.parameters():
         nn.init.constant_(parameter, 0.1)  # so that no two paths cancel
     image = torch.ones(1, 1, 256, 256, requires_grad=True)
-    verdicts = network(image)
-    height, width = verdicts.shape[-2:]
-    verdicts[0, 0, height // 2, width // 2].backward()
+    logits = network(image)
+    height, width = logits.shape[-2:]
+    logits[0, 0, height // 2, width // 2].backward()
     seen = image.grad[0, 0].nonzero()
     assert (seen.amax(dim=0) - seen.amin(dim=0) + 1).tolist() == [patch, patch]
 
@@ -34,21 +35,21 @@ def parameters(network: nn.Module) -> int:
 
 @pytest.mark.parametrize("n_channels", [3, 4])
 @pytest.mark.parametrize("norm", ["none", "instance", "batch"])
-def test_patch_discriminator_gives_a_map_of_verdicts(n_channels, norm):
+def test_patch_discriminator_gives_a_map_of_logits(n_channels, norm):
     network = PatchDiscriminatorOptions(width=4, norm=norm).build(n_channels)
     assert network(torch.rand(2, n_channels, 64, 96)).shape == (2, 1, 6, 10)
 
 
 @pytest.mark.parametrize("n_channels", [3, 4])
 @pytest.mark.parametrize("size", [(8, 8), (64, 40), (37, 51)])
-def test_unet_discriminator_gives_a_verdict_on_every_pixel(n_channels, size):
+def test_unet_discriminator_gives_a_logit_for_every_pixel(n_channels, size):
     network = UNetDiscriminatorOptions(width=4).build(n_channels)
     assert network(torch.rand(2, n_channels, *size)).shape == (2, 1, *size)
 
 
 @pytest.mark.parametrize("norm", ["none", "instance"])
 @pytest.mark.parametrize(("n_layers", "smallest"), [(1, 6), (3, 24)])
-def test_images_are_judged_from_the_smallest_side_on(norm, n_layers, smallest):
+def test_images_are_taken_from_the_smallest_side_on(norm, n_layers, smallest):
     network = PatchDiscriminatorOptions(width=4, n_layers=n_layers, norm=norm).build(n_channels=3)
     assert network(torch.rand(1, 3, smallest, smallest + 5)).isfinite().all()
     with pytest.raises(
@@ -63,7 +64,7 @@ def test_unet_discriminator_refuses_images_that_it_cannot_halve_three_times():
 
 
 @pytest.mark.parametrize("options", [PatchDiscriminatorOptions(width=4), UNetDiscriminatorOptions(width=4)])
-def test_the_verdict_on_an_image_does_not_depend_on_the_others(options):
+def test_the_logit_on_an_image_does_not_depend_on_the_others(options):
     network = options.build(n_channels=3).eval()
     first, second = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(network(torch.cat((first, second)))[:1], network(first))
@@ -95,3 +96,8 @@ def test_sections_are_told_apart_by_class_name():
     assert parse(DiscriminatorOptions, {"class_name": "PatchDiscriminator", "norm": "batch"}).uses_batch_norm
     with pytest.raises(UserError, match='did you mean "PatchDiscriminator"'):
         parse(DiscriminatorOptions, {"class_name": "patch_discriminator"})
+
+
+def test_a_section_tells_the_smallest_side_without_building_the_network():
+    assert [PatchDiscriminatorOptions(n_layers=layers).smallest_side for layers in (1, 3, 4)] == [6, 24, 48]
+    assert UNetDiscriminatorOptions().smallest_side == 8

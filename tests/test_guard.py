@@ -157,9 +157,8 @@ def test_a_run_that_diverged_is_resumed_from_its_good_state(option_file, poisone
 
 
 def test_a_run_with_an_absurd_learning_rate_ends_in_one_line_and_exit_status_1(option_file):
-    path = option_file(
-        optimizer={"class_name": "Adam", "initial_learning_rate": 1e30}, scheduler={"class_name": "ReduceLROnPlateau"}
-    )
+    deep = {"class_name": "SCUNet", "n_channels": 4, "config": [1, 1, 1, 1, 1, 1, 1]}
+    path = option_file(generator=deep, optimizer={"class_name": "Adam", "initial_learning_rate": 10})
     process = command("restore.train", "-opt", path, "--run-name", "absurd", "--device", "cpu")
     _, err = process.communicate(timeout=300)
     assert process.returncode == 1

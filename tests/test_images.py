@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import random
 import struct
 import zlib
 from pathlib import Path
@@ -29,6 +30,7 @@ def picture(dtype=np.uint8) -> np.ndarray:
 
 EIGHT, SIXTEEN = picture(np.uint8), picture(np.uint16)
 GREY8, GREY16 = (np.repeat(image[..., :1], 3, axis=2) for image in (EIGHT, SIXTEEN))
+EVEN = np.tile(np.array([1, 2, 3], np.uint8), (200, 300, 1))
 BITS = np.repeat((EIGHT[..., :1] > 127).astype(np.uint8) * 255, 3, axis=2)
 
 
@@ -64,6 +66,29 @@ def png_with_exif(png: bytes, value: int) -> bytes:
     return png[:33] + chunk + png[33:]
 
 
+def png_of(width: int, height: int) -> bytes:
+    """A small PNG that claims this size."""
+    content = b"IHDR" + struct.pack(">II", width, height) + bytes((8, 2, 0, 0, 0))
+    small = opencv(EIGHT, ".png")
+    return small[:12] + content + struct.pack(">I", zlib.crc32(content)) + small[33:]
+
+
+def jpeg_of(width: int, height: int) -> bytes:
+    """A small JPEG that claims this size."""
+    small = bytearray(opencv(EIGHT, ".jpg"))
+    place = small.index(b"\xff\xc0") + 5
+    small[place : place + 4] = struct.pack(">HH", height, width)
+    return bytes(small)
+
+
+def tiff_of(width: int, height: int) -> bytes:
+    """A small TIFF that claims this size."""
+    small = tiff(EIGHT, photometric="rgb", byteorder="<")
+    for code, old, new in ((256, 80, width), (257, 60, height)):
+        small = small.replace(struct.pack("<HHII", code, 4, 1, old), struct.pack("<HHII", code, 4, 1, new))
+    return small
+
+
 RGB = Image.fromarray(EIGHT)
 LOSSLESS = {
     "png 8": (opencv(EIGHT, ".png"), EIGHT),
@@ -80,6 +105,11 @@ LOSSLESS = {
     "tiff 8 grey": (pillow(RGB.getchannel(0), "tiff"), GREY8),
     "tiff 8 white as 0": (tiff(255 - EIGHT[..., 0], photometric="miniswhite"), GREY8),
     "tiff 1 bit": (pillow(Image.fromarray(BITS[..., 0]).convert("1"), "tiff", compression="group4"), BITS),
+    "tiff 8 LZW of one colour": (pillow(Image.new("RGB", (300, 200), (1, 2, 3)), "tiff", compression="tiff_lzw"), EVEN),
+    "tiff 8 LZW grey": (pillow(RGB.getchannel(0), "tiff", compression="tiff_lzw"), GREY8),
+    "tiff 8 zip": (pillow(RGB, "tiff", compression="tiff_adobe_deflate"), EIGHT),
+    "tiff 8 zip tiles": (tiff(EIGHT, photometric="rgb", compression="zlib", tile=(32, 48)), EIGHT),
+    "tiff 8 CMYK": (pillow(RGB.convert("CMYK"), "tiff"), EIGHT),
     "tiff 16": (tiff(SIXTEEN, photometric="rgb"), SIXTEEN),
     "tiff 16 LZW": (opencv(SIXTEEN, ".tif", cv2.IMWRITE_TIFF_COMPRESSION, 5), SIXTEEN),
     "tiff 16 zip": (tiff(SIXTEEN, photometric="rgb", compression="zlib", predictor=True), SIXTEEN),
@@ -144,6 +174,44 @@ def test_a_byte_that_fell_over_in_a_png_is_noticed(tmp_path):
         read(tmp_path, bytes(content))
 
 
+@pytest.mark.parametrize("kind", ["tiff 8 zip", "tiff 8 zip tiles", "tiff 16 zip", "tiff 8 LZW", "tiff 16 LZW"])
+def test_damaged_pixels_of_a_compressed_tiff_are_noticed_in_silence(kind, tmp_path, capfd):
+    """Deflate has a checksum. LZW has none: there most changes leave a code without meaning or a wrong length."""
+    content, draw, taken = LOSSLESS[kind][0], random.Random(0), 0
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        page = file.pages[0]
+        starts, counts = page.dataoffsets, page.databytecounts
+    for _ in range(40):
+        damaged = bytearray(content)
+        for _ in range(4):
+            strip = draw.randrange(len(starts))
+            damaged[starts[strip] + draw.randrange(counts[strip])] ^= 255
+        try:
+            read(tmp_path, bytes(damaged))
+            taken += 1
+        except BadImage:
+            pass
+    assert taken == 0
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", [*LOSSLESS, *LOSSY])
+def test_any_damage_gives_a_picture_or_a_line_that_names_the_file(kind, tmp_path):
+    content, draw = {**LOSSLESS, **LOSSY}[kind][0], random.Random(0)
+    for _ in range(20):
+        damaged = bytearray(content)
+        for _ in range(draw.choice((1, 2, 4))):
+            place = draw.randrange(len(content)) if draw.random() < 0.5 else draw.randrange(min(200, len(content)))
+            damaged[place] = draw.choice((0, 1, 255, draw.randrange(256)))
+        try:
+            assert read(tmp_path, bytes(damaged)).ndim == 3
+        except BadImage as mistake:
+            line = str(mistake)
+        else:
+            line = f"{tmp_path}"
+        assert line.startswith(f"{tmp_path}")
+
+
 def test_a_faulty_colour_profile_neither_stops_nor_speaks(tmp_path, capfd):
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[64:68] = b"\0\0\0\x09"  # a rendering intent that does not exist; libpng warns of it
@@ -165,6 +233,11 @@ def test_a_faulty_colour_profile_neither_stops_nor_speaks(tmp_path, capfd):
         (tiff(SIXTEEN.transpose(2, 0, 1).copy(), photometric="rgb", planarconfig="separate"), "colour planes apart"),
         (tiff(EIGHT.transpose(2, 0, 1).copy(), photometric="rgb", planarconfig="separate"), "colour planes apart"),
         (tiff(SIXTEEN[..., 0], photometric="miniswhite"), "from white to black"),
+        (pillow(RGB.convert("LAB"), "tiff"), "has colours that are neither grey nor RGB"),
+        (tiff(with_alpha(SIXTEEN), photometric="separated"), "has colours that are neither grey nor RGB"),
+        (png_of(40_000, 30_000), "has 40000 x 30000 pixels, and 400 million are the most"),
+        (jpeg_of(40_000, 30_000), "has 40000 x 30000 pixels"),
+        (tiff_of(40_000, 30_000), "has 40000 x 30000 pixels"),
     ],
 )
 def test_what_is_no_picture_is_named_on_one_line_with_the_fault_and_a_remedy(content, fault, tmp_path, capfd):
@@ -199,20 +272,96 @@ def test_a_folder_without_pictures_is_a_mistake_that_names_it(tmp_path):
     for folder, fault in [
         (tmp_path / "missing", "there is no such folder"),
         (tmp_path / "notes.txt", "is a file"),
-        (tmp_path, "holds no picture"),
+        (tmp_path, "holds no image file"),
     ]:
         with pytest.raises(UserError) as caught:
             find_images(str(folder))
         assert str(caught.value).startswith(f"{folder}: {fault}")
 
 
+def test_names_that_are_no_utf8_are_found_read_and_printed(tmp_path):
+    folder = tmp_path / os.fsdecode(b"bad\xff\xfe")
+    folder.mkdir()
+    write_image(folder / "a.png", EIGHT)
+    np.testing.assert_array_equal(read_image(*find_images(tmp_path)), EIGHT)
+    (folder / "a.png").write_bytes(b"")
+    for use in (
+        lambda: read_image(folder / "a.png"),
+        lambda: find_images(folder / "b"),
+        lambda: write_image(folder / "a.bmp", EIGHT),
+    ):
+        with pytest.raises(UserError) as mistake:
+            use()
+        assert str(mistake.value).encode().startswith(f"{tmp_path}/bad\\xff\\xfe/".encode())
+
+
+def test_a_folder_that_may_not_be_listed_is_named(tmp_path, monkeypatch):
+    write_image(tmp_path / "a.png", EIGHT)
+    (tmp_path / "secret").mkdir()
+    listed = os.scandir
+
+    def scandir(place):
+        if str(place).endswith("secret"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return listed(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(UserError, match=r"secret: cannot be read \(Permission denied\); allow it, or name another"):
+        find_images(tmp_path)
+
+
+def test_a_folder_that_may_be_listed_but_not_entered_is_named(tmp_path, monkeypatch):
+    write_image(tmp_path / "a.png", EIGHT)
+
+    def is_file(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    with pytest.raises(UserError, match=r"a.png: cannot be read \(Permission denied\)"):
+        find_images(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF"])
 @pytest.mark.parametrize("image", [EIGHT, SIXTEEN], ids=["8 bit", "16 bit"])
-def test_what_is_written_is_read_again_to_the_last_bit(image, tmp_path):
-    write_image(tmp_path / "picture.png", image)
-    again = read_image(tmp_path / "picture.png")
+def test_what_is_written_is_read_again_to_the_last_bit(image, suffix, tmp_path):
+    path = tmp_path / f"picture{suffix}"
+    write_image(path, image)
+    again = read_image(path)
     assert again.dtype == image.dtype
     np.testing.assert_array_equal(again, image)
-    assert list(tmp_path.iterdir()) == [tmp_path / "picture.png"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_tiff_is_compressed_without_loss(tmp_path):
+    write_image(tmp_path / "picture.tif", SIXTEEN)
+    with tifffile.TiffFile(tmp_path / "picture.tif") as file:
+        assert file.pages[0].compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+
+
+def test_a_jpeg_is_written_nearly_without_loss(tmp_path):
+    write_image(tmp_path / "picture.jpg", EIGHT)
+    assert (tmp_path / "picture.jpg").read_bytes().startswith(b"\xff\xd8")
+    assert np.abs(read_image(tmp_path / "picture.jpg").astype(float) - EIGHT).mean() < 5
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "words"),
+    [
+        ("a.webp", EIGHT, "cannot be written; name it with one of .png, .tif, .tiff, .jpg, .jpeg"),
+        ("a", EIGHT, "cannot be written"),
+        ("a.jpg", SIXTEEN, "uint16 given, and JPEG has 8 bits; give uint8, or name it .png or .tif"),
+        ("a.png", EIGHT[..., 0], "uint8 (60, 80) given; give uint8 or uint16 (H, W, 3)"),
+        ("a.png", EIGHT / 255, "float64 (60, 80, 3) given"),
+        ("a.jpg", np.zeros((1, 70_000, 3), np.uint8), ".jpg cannot hold 70000 x 1 pixels"),
+        ("a.png", EIGHT[:0], ".png cannot hold 80 x 0 pixels"),
+    ],
+)
+def test_a_picture_that_cannot_be_written_is_refused_in_one_line(name, image, words, tmp_path):
+    with pytest.raises(UserError) as mistake:
+        write_image(tmp_path / name, image)
+    assert str(mistake.value).startswith(f"{tmp_path / name}: {words}")
+    assert len(str(mistake.value).splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_leaves_the_picture_that_was_there_and_nothing_half_written(tmp_path, monkeypatch):

@@ -32,11 +32,11 @@ def chain(**fields):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_models_name_stands_for_its_defaults_and_stays_a_name(name):
-    transform = chain(noise_model=name).options[0]
+    transform = chain(noise_model=name).transforms[0]
     assert transform.noise_model == type(transform.noise_model)()
     assert transform.noise_model.class_name == name
     assert json.loads(transform.model_dump_json())["noise_model"] == name
-    assert chain(noise_model={"class_name": name}).options[0] == transform
+    assert chain(noise_model={"class_name": name}).transforms[0] == transform
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_mistake_is_one_line_with_its_place_and_the_remedy(fields, line, workp
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("{", r"camera.json: is no JSON file; give a profile that restore.calibrate wrote"),
+        ("{", r"camera.json: line 1, column 2: not JSON: .*; give the path of a profile that restore.calibrate wrote"),
         ('{"gian": 1}', r'camera.json: gian: unknown key \(given 1\); did you mean "gain"\?'),
         (json.dumps({**PROFILE, "gain": 2}), r"camera.json: gain: 2 given"),
         (json.dumps({**PROFILE, "gain": [1, 1, 0, 1]}), r"camera.json: gain.2: 0 given; .*greater than 0"),
@@ -120,9 +120,9 @@ def test_a_profile_becomes_noise_in_units_of_white_above_black(workplace):
 
 def test_a_model_carries_the_profile_with_it_and_needs_its_file_no_more(workplace):
     (workplace / "camera.json").write_text(json.dumps(PROFILE))
-    transform = chain(noise_model={"class_name": "profile", "camera": "camera.json"}).options[0]
+    transform = chain(noise_model={"class_name": "profile", "camera": "camera.json"}).transforms[0]
     written = transform.model_dump_json()
     (workplace / "camera.json").unlink()
-    again = transforms.build([json.loads(written), {"class_name": "ToTensor2"}]).options[0]
+    again = transforms.build([json.loads(written), {"class_name": "ToTensor2"}]).transforms[0]
     assert again == transform
     assert again.noise_model == Profile(camera=CameraProfile.model_validate_json(json.dumps(PROFILE)))

@@ -9,6 +9,7 @@ import pytest
 from conftest import command
 
 from options.errors import UserError
+from restore.data.sources import Folder
 from restore.training.option_file import TrainingOptions, json_schema, read_option_file
 
 ROOT = Path(__file__).parents[1]
@@ -107,7 +108,7 @@ def test_faulty_json_is_reported_with_its_line(tmp_path):
 
 def test_slashes_in_a_path_are_text_and_no_comment(quickstart):
     options = read_option_file(quickstart(training_path=["s3://bucket//photos"]))
-    assert options.training_path == ["s3://bucket//photos"]
+    assert options.training_path == [Folder(path="s3://bucket//photos")]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00", b"[]", b"3"])
@@ -168,7 +169,7 @@ def test_overrides_reach_keys_list_items_and_new_terms(quickstart):
     assert options.transforms_train[0].h == 64
     assert options.losses["second"].class_name == "L2"
     assert options.name == "other words"
-    assert options.training_path == ["elsewhere"]
+    assert options.training_path == [Folder(path="elsewhere")]
 
 
 def test_overrides_are_validated_like_the_file(quickstart):
@@ -209,3 +210,146 @@ def test_a_users_mistake_exits_with_2_and_no_traceback(quickstart):
     _, err = process.communicate(timeout=300)
     assert process.returncode == 2
     assert err == f"error: {path}: batch_size: 0 given; input should be greater than 0\n"
+
+
+RAW_CHAIN = [
+    {"class_name": "RandomCrop", "h": 32, "w": 32},
+    {"class_name": "RgbToRawTransform"},
+    {"class_name": "ToTensor2"},
+]
+
+
+def test_contradictions_between_sections_that_are_whole_are_reported_beside_the_mistakes_of_others(quickstart):
+    path = quickstart(
+        batch_size=0,
+        transforms_train=[RAW_CHAIN[0], RAW_CHAIN[2]],
+        transforms_test=[{"class_name": "CenterCrop", "h": 20, "w": "64"}],
+        losses={"gan": {"class_name": "wgan"}},
+        optimizer={"class_name": "Adam", "initial_learning_rate": 1e-6},
+    )
+    assert mistakes_of(path) == [
+        f'{path}: transforms_test.0.w: "64" given; input should be a valid integer',
+        f"{path}: batch_size: 0 given; input should be greater than 0",
+        f"{path}: transforms_train: gives 3 channels, but generator.n_channels is 4; add an RgbToRawTransform",
+        f'{path}: losses.gan: wgan needs a discriminator; add "discriminator": {{"class_name": "PatchDiscriminator"}}',
+        f"{path}: scheduler.min_lr: 1e-05 is not below optimizer.initial_learning_rate, 1e-06, so the learning rate "
+        f"would never fall; give a smaller one",
+    ]
+
+
+def test_what_needs_a_faulty_section_is_not_asked(quickstart):
+    path = quickstart(
+        generator={"class_name": "UNet", "n_channels": "3"},
+        discriminator={"class_name": "PatchDiscriminator", "width": 0},
+        losses={"gan": {"class_name": "wgan"}, "other": {"class_name": "gan"}},
+    )
+    first, second, third = mistakes_of(path)
+    assert "generator.n_channels: " in first
+    assert "discriminator.width: " in second
+    assert "losses: gan, other are all played with the one discriminator" in third
+
+
+def test_a_chains_second_contradiction_is_not_hidden_by_its_first(quickstart):
+    lines = mistakes_of(quickstart(generator={"class_name": "UNet", "n_channels": 3, "in_channels": 8}))
+    assert len(lines) == 4
+    assert sum("generator.in_channels: 8 given, but transforms_" in line for line in lines) == 2
+    assert sum("gives 4 channels, but generator.n_channels is 3" in line for line in lines) == 2
+
+
+@pytest.mark.parametrize("model", ["gaussian", "unprocessing", {"class_name": "dng", "shot": 0.01, "read": 1e-5}])
+def test_an_iso_speed_that_makes_no_difference_is_a_mistake(quickstart, model):
+    noisy = {"class_name": "RgbToRawTransform", "iso": [100, 3200], "noise_model": model}
+    (line,) = mistakes_of(quickstart(transforms_train=[RAW_CHAIN[0], noisy, RAW_CHAIN[2]]))
+    assert "transforms_train.1.iso: [100, 3200] given, but the noise of" in line
+
+
+def test_a_run_with_noise_of_one_strength_is_read_again_from_its_resolved_options(quickstart, tmp_path):
+    noisy = {"class_name": "RgbToRawTransform", "noise_model": "gaussian"}
+    options = read_option_file(quickstart(transforms_train=[RAW_CHAIN[0], noisy, RAW_CHAIN[2]]))
+    (tmp_path / "resolved.json").write_text(options.model_dump_json(by_alias=True))
+    assert read_option_file(tmp_path / "resolved.json").model_dump() == options.model_dump()
+
+
+@pytest.mark.parametrize("losses", [{}, {"gan": {"class_name": "wgan", "weight": 0}}])
+def test_a_discriminator_that_no_loss_needs_is_a_mistake(quickstart, losses):
+    path = quickstart(
+        discriminator={"class_name": "PatchDiscriminator"}, losses={"pixel": {"class_name": "L1"}, **losses}
+    )
+    (line,) = mistakes_of(path)
+    assert line.startswith(f"{path}: discriminator: given, but losses has no adversarial term with a weight above 0;")
+
+
+UNET, SCUNET = {"class_name": "UNet", "n_channels": 4}, {"class_name": "SCUNet", "n_channels": 4}
+BLURRED = {"class_name": "Downsample", "downsampling_factor": 2, "sigma": 2**31}
+PROFILE = {"A": 1, "B": 0, "C": 1e6, "D": 0, "max_analog_iso": 100}
+
+
+@pytest.mark.parametrize(
+    ("place", "changes"),
+    [
+        ("seed", {"seed": 2**63}),
+        ("batch_size", {"batch_size": 10**9}),
+        ("workers", {"workers": 10**6}),
+        ("total_epochs", {"total_epochs": 10**30}),
+        ("generator.n_channels", {"generator": {"class_name": "UNet", "n_channels": 10**9}}),
+        ("generator.widths.0", {"generator": {**UNET, "widths": [200_000, 16]}}),
+        ("generator.widths", {"generator": {**UNET, "widths": [1] * 11}}),
+        ("generator.depth", {"generator": {**UNET, "depth": 10**9}}),
+        ("generator.config.1", {"generator": {**SCUNET, "config": [1, 2**31, 1, 1, 1, 1, 1]}}),
+        ("generator.dim", {"generator": {**SCUNET, "dim": 2048}}),
+        ("discriminator.width", {"discriminator": {"class_name": "PatchDiscriminator", "width": 10**19}}),
+        ("discriminator.n_layers", {"discriminator": {"class_name": "PatchDiscriminator", "n_layers": 99}}),
+        ("losses.pixel.weight", {"losses": {"pixel": {"class_name": "L1", "weight": 1e308}}}),
+        ("optimizer.initial_learning_rate", {"optimizer": {"class_name": "Adam", "initial_learning_rate": 1e308}}),
+        ("optimizer.weight_decay", {"optimizer": {"class_name": "AdamW", "weight_decay": 2**64}}),
+        ("transforms_train.0.sigma", {"transforms_train": [BLURRED, *RAW_CHAIN]}),
+        (
+            "transforms_train.0.noise_model.iso_profile.C",
+            {
+                "transforms_train": [
+                    {"class_name": "RgbToRawTransform", "noise_model": {"class_name": "dng", "iso_profile": PROFILE}}
+                ]
+            },
+        ),
+    ],
+)
+def test_a_number_that_would_take_all_memory_or_make_an_absurd_run_is_a_mistake(quickstart, place, changes):
+    path = quickstart(**changes)
+    lines = [line for line in mistakes_of(path) if line.startswith(f"{path}: {place}: ")]
+    assert len(lines) == 1
+    assert "given; " in lines[0]
+    assert len(lines[0].removeprefix(str(path))) < 200
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["", "x" * 300, "x/" * 3000, "a\0b", {"class_name": "RAWIR", "path": ""}, {"degraded": "x", "clean": "y" * 300}],
+)
+def test_a_path_that_no_file_can_have_is_a_mistake(quickstart, entry):
+    path = quickstart(training_path=[entry])
+    (line,) = mistakes_of(path)
+    assert line.startswith(f"{path}: training_path.0")
+    assert len(line.removeprefix(str(path))) < 250
+
+
+@pytest.mark.parametrize("name", ["", "x" * 101, "a\0b", "a\nb", "a/b", " a"])
+def test_a_name_that_cannot_name_files_is_a_mistake(quickstart, name):
+    path = quickstart(name=name)
+    (line,) = mistakes_of(path)
+    assert line.startswith(f"{path}: name: ")
+
+
+def test_a_loss_named_as_their_sum_is_a_mistake(quickstart):
+    path = quickstart(losses={"total": {"class_name": "L1"}})
+    assert mistakes_of(path) == [
+        f"{path}: losses.total: the weighted sum of all terms is called so; give the term another name"
+    ]
+
+
+def test_long_values_and_keys_are_shortened_in_messages(quickstart):
+    path = quickstart(
+        losses={"n" * 300: {"class_name": "c" * 300}, "pixel": {"class_name": "L1", "k" * 300: "v" * 300}}
+    )
+    lines = mistakes_of(path)
+    assert len(lines) == 2
+    assert all(letter * 61 not in line for line in lines for letter in "nckv")

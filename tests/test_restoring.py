@@ -219,7 +219,7 @@ def test_an_image_whose_channels_do_not_fit_the_model_is_a_mistake(raw_model):
     ("spoil", "message"),
     [
         (lambda run: (run / "best.json").unlink(), r"best\.json: not there"),
-        (lambda run: (run / "best.json").write_text("{"), r"best\.json: not JSON"),
+        (lambda run: (run / "best.json").write_text("{"), r"best\.json: line 1, column 2: not JSON"),
         (lambda run: (run / "best.json").write_text("{}"), r'best\.json: has no "generator"'),
         (lambda run: (run / "best.pth").unlink(), r"--model: model_zoo/raw has no best\.pth"),
         (lambda run: (run / "best.pth").write_bytes(b"text"), r"best\.pth: not a file of weights"),

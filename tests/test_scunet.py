@@ -14,7 +14,7 @@ from restore.benchmark.network import difference
 from restore.benchmark.plain_scunet import PlainSCUNet
 from restore.networks import build_generator
 from restore.networks.scunet import SCUNetOptions
-from restore.networks.window_attention import from_windows, strangers, to_windows
+from restore.networks.window_attention import from_windows, shift_mask, to_windows
 
 KNOWN_ANSWERS = Path(__file__).parents[2] / "shared" / "data" / "known_answers" / "scunet.json"
 SHORT = (2, 1, 1, 2, 1, 1, 1)
@@ -99,7 +99,7 @@ def test_windows_hold_the_right_pixels_and_go_back_to_the_same_image():
 
 
 def test_a_shifted_window_never_mixes_opposite_edges_of_the_image():
-    apart = strangers(16, 24, 4, torch.device("cpu"))
+    apart = shift_mask(16, 24, 4, torch.device("cpu"))
     assert apart.shape == (6, 64, 64)
     assert not apart[:2].any()  # windows that hold neighbours alone: neither in the last row nor in the last column
     place = torch.cartesian_prod(torch.arange(16), torch.arange(24)).view(1, 16, 24, 2)
@@ -175,7 +175,7 @@ def test_bfloat16_stays_near_float32_and_gives_back_float32():
     ("change", "words"),
     [
         ({"config": [4] * 6}, "generator: config.6: missing"),
-        ({"config": [4] * 8}, "generator: config: [4, 4, 4, 4, 4, 4, 4, 4] given; tuple should have at most 7 items"),
+        ({"config": [4] * 8}, "generator: config: [4, 4, 4, 4, 4, 4, 4, 4] given; list should have at most 7 items"),
         ({"config": [4, 4, 4, 0, 4, 4, 4]}, "generator: config.3: 0 given"),
         ({"dim": 32}, "generator: dim: 32 given; input should be a multiple of 64"),
         ({"drop_path": 1.0}, "generator: drop_path: 1.0 given"),

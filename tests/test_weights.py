@@ -1,6 +1,7 @@
 """Weights find their place by name, or the user hears which did not; a file is never run."""
 
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -124,3 +125,59 @@ def test_a_checkpoint_without_a_state_dict_is_refused(tmp_path, content):
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     assert "there is no such file" in refusal(read_state_dict, tmp_path / "none.pth")
     assert "this is a folder" in refusal(read_state_dict, tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
+def test_weights_that_are_not_finite_are_refused_by_name_and_nothing_is_changed(network, trained, value):
+    before = {name: weights.clone() for name, weights in network.state_dict().items()}
+    weights = trained | {"tail.bias": torch.tensor([0, 1, value, 2], dtype=torch.float64)}
+    line = refusal(load_weights, network, weights, "model.pth")
+    assert line.startswith("model.pth: holds values that are not finite (NaN, infinite or too large) in tail.bias;")
+    assert all(torch.equal(weights, before[name]) for name, weights in network.state_dict().items())
+
+
+def test_names_that_are_no_text_are_refused(tmp_path, trained):
+    torch.save({**trained, 7: torch.ones(2)}, tmp_path / "model.pth")
+    assert "names a tensor 7, which is no text" in refusal(read_state_dict, tmp_path / "model.pth")
+
+
+@pytest.mark.filterwarnings("ignore")  # torch warns of reading sparse, and of making quantised tensors
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [
+        ("sparse", lambda: torch.eye(3).to_sparse()),
+        ("meta", lambda: torch.ones(3, device="meta")),
+        ("complex", lambda: torch.ones(3, dtype=torch.complex64)),
+        ("quantised", lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)),
+    ],
+)
+def test_tensors_that_no_network_can_take_are_refused_by_name(tmp_path, trained, kind, make):
+    torch.save({**trained, "odd.weight": make()}, tmp_path / "model.pth")
+    assert f"odd.weight is a {kind}" in refusal(read_state_dict, tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.7])
+def test_a_flipped_bit_in_a_weight_is_found(tmp_path, place):
+    path = tmp_path / "model.pth"
+    torch.save({"weight": torch.rand(10_000)}, path)
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1
+    path.write_bytes(content)
+    assert "model.pth: damaged, as the checksum of" in refusal(read_state_dict, path)
+
+
+def test_a_file_that_unpacks_to_far_more_than_its_size_is_refused_unread(tmp_path, monkeypatch):
+    torch.save({"weight": torch.zeros(100_000)}, tmp_path / "stored.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "stored.pth") as stored,
+        zipfile.ZipFile(tmp_path / "small.pth", "w", zipfile.ZIP_DEFLATED) as small,
+    ):
+        for name in stored.namelist():
+            small.writestr(name, stored.read(name))
+    monkeypatch.setattr(torch, "load", None)
+    assert "which weights never do" in refusal(read_state_dict, tmp_path / "small.pth")
+
+
+def test_the_older_format_of_torch_save_is_read(tmp_path, trained):
+    torch.save(trained, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert read_state_dict(tmp_path / "old.pth").keys() == trained.keys()

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field
-
 from options.base import parse
+from options.choices import Choices
+from transforms.base import Transform
 from transforms.conditioning import NoiseLevelMap, VarianceStabilization, unconditioned, unconditioned_degraded
 from transforms.degradations.bicubic import BicubicDownsample
 from transforms.degradations.blur import Blur
@@ -22,43 +22,46 @@ from transforms.sensor.layout import LAYOUTS, RGGB, SRGB, Layout
 from transforms.sensor.metadata import NoiseProfile, RawMetadata
 from transforms.sensor.rendering import demosaic, pack, unpack
 
-TransformOptions = Annotated[
-    Downsample
-    | RandomCrop
-    | CenterCrop
-    | RandomFlip
-    | RandomRotate
-    | BicubicDownsample
-    | Blur
-    | Resize
-    | PictureNoise
-    | JpegCompression
-    | BsrganDegradation
-    | RealEsrganDegradation
-    | RgbToRawTransform
-    | VarianceStabilization
-    | NoiseLevelMap
-    | ToTensor2,
-    Field(discriminator="class_name"),
-]
+TRANSFORMS = Choices(
+    Transform,
+    Downsample,
+    RandomCrop,
+    CenterCrop,
+    RandomFlip,
+    RandomRotate,
+    BicubicDownsample,
+    Blur,
+    Resize,
+    PictureNoise,
+    JpegCompression,
+    BsrganDegradation,
+    RealEsrganDegradation,
+    RgbToRawTransform,
+    VarianceStabilization,
+    NoiseLevelMap,
+    ToTensor2,
+)
+TransformOptions = Annotated[Transform, TRANSFORMS]
 
 
 def build(options: list[Any], place: str = "transforms") -> Pipeline:
     """The chain of these transforms, first to last.
 
-    options  a list as in an option file (dicts), or the validated sections
+    options  a list as in an option file (dicts), or the finished sections
     place    what the mistakes' lines begin with
     Raises UserError with a line for each mistake: unknown names, wrong values, a wrong order.
     """
-    transforms = parse(list[TransformOptions], options, place)
-    check_order(transforms, place)
-    return Pipeline(tuple(transforms))
+    if not all(isinstance(section, Transform) for section in options):
+        options = parse(list[TransformOptions], options, place)
+    check_order(options, place)
+    return Pipeline(tuple(options))
 
 
 __all__ = [
     "LAYOUTS",
     "RGGB",
     "SRGB",
+    "TRANSFORMS",
     "Layout",
     "NoiseProfile",
     "Pipeline",

@@ -27,7 +27,7 @@ class Downsample(Transform):
     class_name: Literal["Downsample"] = "Downsample"
     downsampling_factor: int = Field(ge=1, le=64)
     """One row in so many is kept, and one column in so many; 1 keeps all."""
-    sigma: NonNegativeFloat
+    sigma: NonNegativeFloat = Field(le=256)
     """Standard deviation of the Gaussian [px of the image before downsampling]; 0 for no blur."""
 
     def __call__(self, image: One, rng: Generator) -> One:

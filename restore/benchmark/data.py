@@ -7,7 +7,6 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,21 +15,13 @@ from torch import Generator
 
 import transforms
 from restore.benchmark.plain_synthesis import plain_sample
+from restore.benchmark.timing import Contestant, interleaved
 from restore.data.batches import seeded_generator
+from restore.data.sources import Folder
 from restore.data.store import open_photographs
 from restore.files.images import read_image, write_image
 from restore.training.option_file import read_option_file
 from transforms import Pipeline
-
-WARM_UP = 1
-"""Rounds that are not counted: they fill the tables and the caches."""
-
-
-class Contestant(NamedTuple):
-    """A way to make a sample."""
-
-    name: str
-    make: Callable[[Generator], object]
 
 
 def benchmark_data(arguments: Namespace) -> None:
@@ -40,20 +31,22 @@ def benchmark_data(arguments: Namespace) -> None:
     pipeline = transforms.build(read_option_file(arguments.opt).transforms_train, "transforms_train")
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         png, jpeg = make_photograph()
-        stored = open_photographs(["photograph"], pipeline, "benchmark").usable[0]
+        stored = open_photographs([Folder(path="photograph")], pipeline, "benchmark").usable[0]
         photograph, tail = read_image(png), pipeline.tail
         height, width, _ = photograph.shape
         print(f"one thread; torch {torch.__version__}, OpenCV {cv2.__version__}, numpy {np.__version__}")
         print(f"{arguments.opt}, transforms_train, on a photograph of {width} x {height} pixels")
         print(f"medians of {arguments.repeats} interleaved rounds of {arguments.crops} crops\n")
-        contestants = [
-            Contestant("scunet_raw.json written plainly", lambda rng: plain_sample(photograph, rng)),
-            Contestant("the chain, without decoding", lambda rng: pipeline(photograph, rng)),
-            Contestant("from the store, as in training", lambda rng: tail(stored.image(), rng)),
-            Contestant("decoding the JPEG for each crop", lambda rng: pipeline(read_image(jpeg), rng)),
-            Contestant("decoding the PNG for each crop", lambda rng: pipeline(read_image(png), rng)),
-        ]
-        seconds = interleaved(contestants, arguments.repeats, arguments.crops)
+        ways: dict[str, Callable[[Generator], object]] = {
+            "scunet_raw.json written plainly": lambda rng: plain_sample(photograph, rng),
+            "the chain, without decoding": lambda rng: pipeline(photograph, rng),
+            "from the store, as in training": lambda rng: tail(stored.image(), rng),
+            "decoding the JPEG for each crop": lambda rng: pipeline(read_image(jpeg), rng),
+            "decoding the PNG for each crop": lambda rng: pipeline(read_image(png), rng),
+        }
+        contestants = [Contestant(name, making(make, arguments.crops)) for name, make in ways.items()]
+        rounds = interleaved(contestants, arguments.repeats, torch.device("cpu"))
+        seconds = [time_taken / arguments.crops for time_taken in rounds]
         print(f"{'':34}{'ms':>8}{'crops/s':>10}{'speed':>9}")
         for contestant, time_taken in zip(contestants, seconds, strict=True):
             speed = seconds[0] / time_taken
@@ -79,16 +72,14 @@ def make_photograph() -> tuple[Path, Path]:
     return png, jpeg
 
 
-def interleaved(contestants: list[Contestant], repeats: int, crops: int) -> list[float]:
-    """The median time of a sample of each [s]. All take a turn in every round, so that a busy machine slows all."""
-    times: list[list[float]] = [[] for _ in contestants]
-    for round_number in range(WARM_UP + repeats):
-        for contestant, its_times in zip(contestants, times, strict=True):
-            start = time.perf_counter()
-            for crop in range(crops):
-                contestant.make(seeded_generator(round_number, crop))
-            its_times.append((time.perf_counter() - start) / crops)
-    return [statistics.median(its_times[WARM_UP:]) for its_times in times]
+def making(make: Callable[[Generator], object], crops: int) -> Callable[[int], None]:
+    """The work of a round: so many samples, of which each draws from a generator of its own."""
+
+    def work(round_number: int) -> None:
+        for crop in range(crops):
+            make(seeded_generator(round_number, crop))
+
+    return work
 
 
 def stages(pipeline: Pipeline, photograph: np.ndarray, crops: int) -> list[float]:

@@ -1,7 +1,5 @@
 """SCUNet as built here, timed against its published formulation written plainly, and compared with it."""
 
-import statistics
-import time
 from argparse import Namespace
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,15 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from restore.benchmark.plain_scunet import PlainSCUNet
+from restore.benchmark.timing import Contestant, interleaved
 from restore.compute.device import choose_device, describe_device
 from restore.networks import build_generator
 
 N_CHANNELS = 4
-WARM_UP = 2
-"""Rounds that are not counted: they compile, tune and fill the caches."""
 
 
-class Contestant(NamedTuple):
+class Variant(NamedTuple):
     """A network and the precision that it runs in."""
 
     name: str
@@ -43,20 +40,21 @@ def benchmark_network(arguments: Namespace) -> None:
     print(f"SCUNet {arguments.config}, {sum(weights.numel() for weights in ours.parameters()):,} parameters")
     print(f"outputs differ by {difference(ours, published, image):.1e} of their standard deviation (rms)")
     print(f"medians of {arguments.repeats} interleaved rounds\n")
-    contestants = [
-        Contestant("published, float32", published),
-        Contestant("ours, float32", ours),
-        Contestant("ours, bfloat16", ours, torch.bfloat16),
+    variants = [
+        Variant("published, float32", published),
+        Variant("ours, float32", ours),
+        Variant("ours, bfloat16", ours, torch.bfloat16),
     ]
     if arguments.compile:
         compiled = torch.compile(ours)
-        contestants += [
-            Contestant("ours compiled, float32", compiled),
-            Contestant("ours compiled, bfloat16", compiled, torch.bfloat16),
+        variants += [
+            Variant("ours compiled, float32", compiled),
+            Variant("ours compiled, bfloat16", compiled, torch.bfloat16),
         ]
     for title, step, images in (("training", train, crops), ("inference", infer, image)):
         shape = "x".join(map(str, images.shape))
-        print_table(f"{title}, {shape}", contestants, interleaved(step, contestants, images, arguments.repeats))
+        contestants = [Contestant(variant.name, working(step, variant, images)) for variant in variants]
+        print_table(f"{title}, {shape}", contestants, interleaved(contestants, arguments.repeats, device))
 
 
 def difference(one: nn.Module, other: nn.Module, image: Tensor) -> float:
@@ -66,39 +64,23 @@ def difference(one: nn.Module, other: nn.Module, image: Tensor) -> float:
         return float((one(image) - expected).square().mean().sqrt() / expected.std())
 
 
-def train(contestant: Contestant, crops: Tensor) -> None:
+def train(variant: Variant, crops: Tensor) -> None:
     """Forward, loss and backward; the optimiser's part is the same for all and left out."""
-    with torch.autocast(crops.device.type, contestant.dtype, enabled=contestant.dtype != torch.float32):
-        restored = contestant.network(crops)
+    with torch.autocast(crops.device.type, variant.dtype, enabled=variant.dtype != torch.float32):
+        restored = variant.network(crops)
     functional.l1_loss(restored.float(), crops).backward()
-    contestant.network.zero_grad(set_to_none=True)
+    variant.network.zero_grad(set_to_none=True)
 
 
-def infer(contestant: Contestant, image: Tensor) -> None:
-    autocast = torch.autocast(image.device.type, contestant.dtype, enabled=contestant.dtype != torch.float32)
+def infer(variant: Variant, image: Tensor) -> None:
+    autocast = torch.autocast(image.device.type, variant.dtype, enabled=variant.dtype != torch.float32)
     with torch.inference_mode(), autocast:
-        contestant.network(image)
+        variant.network(image)
 
 
-def interleaved(
-    step: Callable[[Contestant, Tensor], None], contestants: list[Contestant], images: Tensor, repeats: int
-) -> list[float]:
-    """The median time of each [s]. All take a turn in every round, so that a busy machine slows all alike."""
-    times: list[list[float]] = [[] for _ in contestants]
-    for counted in [False] * WARM_UP + [True] * repeats:
-        for contestant, its_times in zip(contestants, times, strict=True):
-            _wait_for(images.device)
-            start = time.perf_counter()
-            step(contestant, images)
-            _wait_for(images.device)
-            if counted:
-                its_times.append(time.perf_counter() - start)
-    return [statistics.median(its_times) for its_times in times]
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type in ("cuda", "mps"):
-        getattr(torch, device.type).synchronize()
+def working(step: Callable[[Variant, Tensor], None], variant: Variant, images: Tensor) -> Callable[[int], None]:
+    """The work of a round, which is the same in each."""
+    return lambda round_number: step(variant, images)
 
 
 def print_table(title: str, contestants: list[Contestant], seconds: list[float]) -> None:

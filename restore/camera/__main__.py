@@ -1,4 +1,4 @@
-"""python -m restore.camera: what raw files say of the cameras that took them."""
+"""python -m restore.camera: what raw files say about the cameras that took them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def read_arguments(words: list[str] | None = None) -> Namespace:
     """The arguments of restore.camera; ends the program at --help or a mistake, as argparse does."""
     parser = ArgumentParser(
-        "python -m restore.camera", description="Prints what raw files say of the cameras that took them."
+        "python -m restore.camera", description="Prints what raw files say about the cameras that took them."
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="DNG, CR2, NEF, ARW, ... with a Bayer mosaic")
     return parser.parse_args(words)
@@ -40,23 +40,26 @@ def report(path: str, raw: RawFile) -> str:
     """What a RawFile holds, as lines. camera_matrix is XYZ to camera, ready for the option of that name."""
     import numpy as np
 
+    from restore.files.paths import printable
     from transforms.sensor.cameras import RGB_TO_XYZ
 
-    height, width = raw.mosaic.shape
-    known_colours = not np.array_equal(raw.rgb_to_camera, np.eye(3))
-    xyz_to_camera = (raw.rgb_to_camera @ np.linalg.inv(RGB_TO_XYZ)).round(5).tolist()
-    shot, read = raw.noise_profile or (None, None)
+    height, width = raw.data.shape
+    camera, noise = raw.metadata.camera, raw.metadata.noise
+    rgb_to_camera = camera.rgb_to_camera.double().numpy()
+    known_colours = not np.array_equal(rgb_to_camera, np.eye(3))
+    xyz_to_camera = (rgb_to_camera @ np.linalg.inv(RGB_TO_XYZ)).round(5).tolist()
     lines = {
         "size": f"{width} x {height}, {raw.pattern}",
         "black": f"{_row(raw.black, 6)} DN (R, G1, G2, B)",
         "white": f"{raw.white:g} DN",
-        "white balance": f"{_row(raw.white_balance)} (R, G, B)",
+        "white balance": f"{_row(camera.white_balance)} (R, G, B)",
         "camera_matrix": str(xyz_to_camera) if known_colours else "not known",
-        "noise profile": "none in the file" if shot is None else "variance = shot * signal + read",
+        "exposure time": "not known" if raw.exposure_time is None else f"{raw.exposure_time:.4g} s",
+        "noise profile": "variance = shot * signal + read" if noise.known else "none in the file",
     }
-    if shot is not None:
-        lines |= {"shot": f"{_row(shot)} (R, G1, G2, B)", "read": f"{_row(read)} (R, G1, G2, B)"}
-    title = f"{path}: {raw.camera}, ISO {'not known' if raw.iso is None else f'{raw.iso:g}'}"
+    if noise.known:
+        lines |= {"shot": f"{_row(noise.shot)} (R, G1, G2, B)", "read": f"{_row(noise.read)} (R, G1, G2, B)"}
+    title = f"{printable(path)}: {raw.model}, ISO {'not known' if raw.iso is None else f'{raw.iso:g}'}"
     return "\n".join([title, *(f"  {name:<14} {text}" for name, text in lines.items())])
 
 

@@ -10,10 +10,11 @@ from tqdm import tqdm
 
 from options.errors import UserError
 from restore.camera.calibration import Pairs, measure_pair, shape_samples, stack
-from restore.camera.raw_file import RAW_SUFFIXES, RawFile, read_raw
+from restore.camera.raw_file import RAW_SUFFIXES, RawFile, read_raw, sites
 from restore.files.images import BadImage, read_image
+from restore.files.paths import files_below, printable
 
-PICTURE_SUFFIXES = {".png", ".tif", ".tiff"}  # without loss; what JPEG makes of noise is not the camera's
+LOSSLESS_SUFFIXES = {".png", ".tif", ".tiff"}  # what JPEG makes of noise is not the camera's
 SATURATED = 0.05  # share of a flat's values that is at the highest one where this is the white level
 
 FilePair = tuple[Path, Path]
@@ -24,7 +25,7 @@ class Frame(NamedTuple):
     """(C, h, w) float32 [DN] as the camera recorded it, black included: R, G1, G2, B of a mosaic, or one of grey."""
     white: float | None
     """White level [DN], where the file says it."""
-    camera: str = "unknown camera"
+    model: str = "unknown camera"
     iso: float | None = None
 
 
@@ -41,7 +42,8 @@ class Recorded(NamedTuple):
     darks: Pairs
     shape_samples: np.ndarray
     """(n,) as calibration.shape_samples, of the first dark pair."""
-    camera: str
+    model: str
+    """Make and model of the camera."""
     iso: float | None
 
 
@@ -51,10 +53,10 @@ def read_folders(flats: str | Path, darks: str | Path, white: float | None) -> R
     white  white level [DN]; None for what the raw files say, 255 of 8 bits, or where flats of 16 bits saturate
     Raises UserError for whatever does not fit together, naming the files.
     """
-    flat_files, dark_files = find_pairs(flats, "--flats"), find_pairs(darks, "--darks")
+    flat_files, dark_files = find_pairs(flats, "flats"), find_pairs(darks, "darks")
     first = read_frame(dark_files[0][0])
     if white is not None and not 0 < white <= 65535:
-        raise UserError(f"--white: {white:g} given; give the highest value that the camera's files hold, at most 65535")
+        raise UserError(f"white: {white:g} given; give the highest value that the camera's files hold, at most 65535")
     if white is None:
         white = first.white or _saturation([file for pair in flat_files for file in pair])
     dark_pairs, samples = [], None
@@ -63,14 +65,16 @@ def read_folders(flats: str | Path, darks: str | Path, white: float | None) -> R
         dark_pairs.append(measure_pair(*frames, white))
         if not dark_pairs[-1].variance.all():
             raise UserError(
-                f"--darks: {files[0]} and {files[1].name} do not differ; "
-                f"give two frames, of a camera that does not clip at black"
+                f"darks: {_pair(files)} do not differ; give two frames, of a camera that does not clip at black"
             )
         samples = shape_samples(*frames) if samples is None else samples
     measured_darks = stack(dark_pairs)
     black = measured_darks.mean.mean(0)
     if white <= black.max():
-        raise UserError(f"white level {white:g} is not above the dark frames' {black.max():.1f} DN; give --white in DN")
+        raise UserError(
+            f"white: the white level {white:g} is not above the dark frames' {black.max():.1f} DN; "
+            f"give the white level in DN"
+        )
     flat_pairs = []
     for files in _shown(flat_files, "flats"):
         frames = _alike(files, first)
@@ -78,34 +82,34 @@ def read_folders(flats: str | Path, darks: str | Path, white: float | None) -> R
             flat_pairs.append(measure_pair(*frames, white, black))
         except ValueError as mistake:
             raise UserError(
-                f"--flats: {files[0]} and {files[1].name} are no pair: {mistake}; frames are taken two by two in the "
+                f"flats: {_pair(files)} are no pair: {mistake}; frames are taken two by two in the "
                 f"order of their names, so remove what is single, and keep the light steady"
             ) from None
     channels = ["R", "G1", "G2", "B"] if len(first.planes) == 4 else ["grey"]
     shape = first.planes.shape[1:]
-    return Recorded(channels, shape, white, stack(flat_pairs), measured_darks, samples, first.camera, first.iso)
+    return Recorded(channels, shape, white, stack(flat_pairs), measured_darks, samples, first.model, first.iso)
 
 
 def find_pairs(folder: str | Path, argument: str) -> list[FilePair]:
     """The frames of a folder two by two, as they were taken: in the order of their names, each folder for itself.
 
-    argument  what the folder was given as, for the messages
+    argument  name of the argument that the folder was given as, for the messages
     Numbers in names count as numbers. Raises UserError if there are no frames or their number is odd.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{argument}: {folder} is no folder; give the one that holds the frames")
+    name = printable(folder)
+    if not Path(folder).is_dir():
+        raise UserError(f"{argument}: {name} is no folder; give the one that holds the frames")
     inside: dict[Path, list[Path]] = {}
-    for file in sorted(folder.rglob("*"), key=_numbers_by_value):
-        if file.suffix.lower() in PICTURE_SUFFIXES | RAW_SUFFIXES and not file.name.startswith("."):
+    for file in sorted(files_below(folder), key=_numbers_by_value):
+        if file.suffix.lower() in LOSSLESS_SUFFIXES | RAW_SUFFIXES:
             inside.setdefault(file.parent, []).append(file)
     if not inside:
-        raise UserError(f"{argument}: {folder} holds no frames; put raw files, or grey PNG or TIFF files there")
+        raise UserError(f"{argument}: {name} holds no frames; put raw files, or grey PNG or TIFF files there")
     for place, files in inside.items():
         if len(files) % 2:
             raise UserError(
-                f"{argument}: {place} holds {len(files)} frames, and they are taken two by two in the order of their "
-                f"names; add the one that is missing, or remove the one that is single"
+                f"{argument}: {printable(place)} holds {len(files)} frames, and they are taken two by two in the order "
+                f"of their names; add the one that is missing, or remove the one that is single"
             )
     return [pair for files in inside.values() for pair in zip(files[::2], files[1::2], strict=True)]
 
@@ -114,12 +118,12 @@ def read_frame(path: Path) -> Frame:
     """Reads a raw file with a Bayer mosaic, or a grey PNG or TIFF file. Raises BadImage for everything else."""
     if path.suffix.lower() in RAW_SUFFIXES:
         raw = read_raw(path)
-        return Frame(_planes(raw), raw.white, raw.camera, raw.iso)
-    picture = read_image(path)
-    grey = picture[..., 0]
-    if (picture != grey[..., None]).any():
+        return Frame(_planes(raw), raw.white, raw.model, raw.iso)
+    image = read_image(path)
+    grey = image[..., 0]
+    if (image != grey[..., None]).any():
         raise BadImage(path, "has colours", "give raw files, or grey frames as the camera recorded them")
-    return Frame(grey[None].astype(np.float32), 255.0 if picture.dtype == np.uint8 else None)
+    return Frame(grey[None].astype(np.float32), 255.0 if image.dtype == np.uint8 else None)
 
 
 def _alike(files: FilePair, first: Frame) -> list[np.ndarray]:
@@ -130,10 +134,10 @@ def _alike(files: FilePair, first: Frame) -> list[np.ndarray]:
             raise BadImage(
                 file, f"is {_kind(frame)}, and the first dark frame is {_kind(first)}", "give frames of one camera"
             )
-        if (frame.camera, frame.iso) != (first.camera, first.iso):
+        if (frame.model, frame.iso) != (first.model, first.iso):
             raise BadImage(
                 file,
-                f"is by {frame.camera} at ISO {frame.iso}, and the first dark frame by {first.camera} at {first.iso}",
+                f"is by {frame.model} at ISO {frame.iso}, and the first dark frame by {first.model} at {first.iso}",
                 "give frames of one camera at one ISO speed",
             )
     return [frame.planes for frame in frames]
@@ -148,24 +152,26 @@ def _saturation(files: list[Path]) -> float:
             highest, share = top, max(share if top == highest else 0.0, float((planes == top).mean()))
     if share < SATURATED:
         raise UserError(
-            f"--white: no flat saturates, so that the white level is unknown (the highest value is {highest:.0f}); "
-            f"give it, e.g. --white 4095 for 12 bits"
+            f"white: no flat saturates, so that the white level is unknown (the highest value is {highest:.0f}); "
+            f"give it, e.g. 4095 for 12 bits"
         )
     return highest
 
 
 def _planes(raw: RawFile) -> np.ndarray:
-    height, width = (size - size % 2 for size in raw.mosaic.shape)
-    red = raw.pattern.index("R")
-    sites = (red, red ^ 1, red ^ 2, red ^ 3)  # G1 is the green beside red, G2 the one above or below it
-    planes = np.stack([raw.mosaic[site // 2 : height : 2, site % 2 : width : 2] for site in sites])
-    black = np.asarray(raw.black, np.float32)[:, None, None]
-    return np.rint(planes * (np.float32(raw.white) - black) + black)  # whole numbers again, as in the file
+    """Not by bayer.unify, which cuts off a row or column where R does not come first: here every site counts."""
+    height, width = (size - size % 2 for size in raw.data.shape)
+    planes = [raw.data[row:height:2, column:width:2] for row, column in sites(raw.pattern)]
+    return np.stack(planes).astype(np.float32)
 
 
 def _kind(frame: Frame) -> str:
     count, height, width = frame.planes.shape
-    return f"a mosaic of {2 * width} x {2 * height}" if count == 4 else f"a grey picture of {width} x {height}"
+    return f"a mosaic of {2 * width} x {2 * height}" if count == 4 else f"a grey image of {width} x {height}"
+
+
+def _pair(files: FilePair) -> str:
+    return f"{printable(files[0])} and {printable(files[1].name)}"
 
 
 def _shown(pairs: list[FilePair], name: str) -> tqdm:

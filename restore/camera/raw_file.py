@@ -1,43 +1,102 @@
-"""Raw files in: the mosaic in linear units, and what the file says of the camera that took it."""
+"""Raw files in: the mosaic as recorded, and what the file says of the camera that took it."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import rawpy
+import torch
 
-from restore.camera.raw_tags import read_tags
-from restore.files.images import BadImage
+from restore.camera.raw_tags import RawTags, read_tags
+from restore.files.checks import refuse_too_large
+from restore.files.images import IMAGE_SUFFIXES, BadImage
+from restore.files.paths import files_below, printable
+from transforms.sensor.bayer import PATTERNS, Pattern
+from transforms.sensor.cameras import Camera
+from transforms.sensor.metadata import NoiseProfile, RawMetadata
 
 RAW_SUFFIXES = {
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".kdc", ".mef", ".mos"),
     *(".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw"),
 }
 
+# Limits that the files of real cameras keep by far: beyond them a file is damaged.
+LEAST_RANGE = 15  # from black to white [DN]: four bits
+LARGEST_FACTOR = 16  # of the white balance, or 1 / it; real ones lie between 0.3 and 5
+LARGEST_CONDITION = 100  # condition number of the colour matrix, its rows summing to 1; real ones stay below 10
+
+ORIENTATIONS = {0: 1, 1: 2, 3: 3, 2: 4, 4: 5, 6: 6, 7: 7, 5: 8}
+"""EXIF's orientation by LibRaw's flip."""
+
+
+class Margins(NamedTuple):
+    """Rows and columns around the visible area that the sensor has more [px]."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
 
 class RawFile(NamedTuple):
     """What a raw file holds. G1 is the green in the rows of R, G2 the green in the rows of B."""
 
-    mosaic: np.ndarray
-    """(H, W) float32, linear, 0 = black level, 1 = white level at every site; not clipped. H and W may be odd. It lies
-    as the sensor does: the orientation that the file asks for is not applied."""
-    pattern: str
-    """The colours of its first two rows: "RGGB", "GRBG", "GBRG" or "BGGR"."""
+    path: Path
+    data: np.ndarray
+    """(H, W) uint16: the visible area as recorded, black included [DN]. H and W may be odd. It lies as the sensor does:
+    the orientation is not applied."""
+    pattern: Pattern
+    """The colours of its first two rows."""
     black: np.ndarray
-    """(4,) black levels of R, G1, G2, B [DN]."""
+    """(4,) float64 black levels of R, G1, G2, B [DN]."""
     white: float
     """White level [DN]."""
-    rgb_to_camera: np.ndarray
-    """(3, 3): camera = matrix @ linear sRGB; each row sums to 1, so that grey stays grey. The identity where neither
-    the file nor LibRaw knows the camera's colours."""
-    white_balance: np.ndarray
-    """(3,) factors for R, G and B as shot, green 1; those of daylight where the file has none."""
-    noise_profile: tuple[np.ndarray, np.ndarray] | None
-    """(shot (4,), read (4,)) of R, G1, G2, B: variance = shot * signal + read [1]; None but for a DNG that has one."""
-    camera: str
+    margins: Margins
+    orientation: int
+    """As EXIF counts, 1 to 8. Upright: 1 as it lies, 3 turned by 180 degrees, 6 clockwise, 8 counterclockwise."""
+    metadata: RawMetadata
+    """float32. rgb_to_camera is the identity where neither the file nor LibRaw knows the camera's colours; the white
+    balance is as shot, green being 1, and that of daylight where the file has none; the noise is known only of a DNG
+    that has a noise profile."""
+    model: str
     """Make and model, or "unknown camera"."""
     iso: float | None
     """None where the file does not say."""
+    exposure_time: float | None
+    """[s]; None where the file does not say."""
+
+    def linear(self) -> np.ndarray:
+        """(H, W) float32: 0 = black level, 1 = white level at every site; not clipped."""
+        mosaic = self.data.astype(np.float32)
+        for (row, column), black in zip(sites(self.pattern), self.black, strict=True):
+            site = mosaic[row::2, column::2]
+            site -= black
+            site /= self.white - black
+        return mosaic
+
+
+class Listing(NamedTuple):
+    """The files of a folder and the folders inside it, by their suffixes, each list sorted."""
+
+    images: list[Path]
+    raw_files: list[Path]
+    others: list[Path]
+
+
+def list_files(folder: str | Path) -> Listing:
+    """Which files below a folder are images, raw files, or neither. Raises UserError as files_below does."""
+    listing = Listing([], [], [])
+    for file in files_below(folder):
+        suffix = file.suffix.lower()
+        kind = "images" if suffix in IMAGE_SUFFIXES else "raw_files" if suffix in RAW_SUFFIXES else "others"
+        getattr(listing, kind).append(file)
+    return listing
+
+
+def sites(pattern: Pattern) -> list[tuple[int, int]]:
+    """Row and column of R, G1, G2 and B in the first cell of 2 x 2."""
+    row, column = divmod(pattern.index("R"), 2)
+    return [(row, column), (row, 1 - column), (1 - row, column), (1 - row, 1 - column)]
 
 
 def read_raw(path: str | Path) -> RawFile:
@@ -47,53 +106,67 @@ def read_raw(path: str | Path) -> RawFile:
     Foveon), other mosaics (X-Trans, quad Bayer, other colours than RGB), monochrome sensors.
     """
     _refuse_unreadable(path)
-    try:
-        with rawpy.imread(str(path)) as raw:
-            return _facts(path, raw)
-    except rawpy.LibRawError:
-        raise BadImage(
-            path, "is no raw file, damaged, cut off or of a kind that LibRaw cannot read", "copy it again or remove it"
-        ) from None
-
-
-def _facts(path: str | Path, raw: rawpy.RawPy) -> RawFile:
-    colours = _bayer_cell(path, raw)
     tags = read_tags(path)
+    if tags.cut_off:
+        raise _unusable(path)
+    try:
+        with _opened(Path(path)) as raw:
+            return _facts(Path(path), raw, tags)
+    except BadImage:
+        raise
+    except Exception as error:  # of a damaged file rawpy raises nearly anything, NotImplementedError too
+        raise _unusable(path) from error
+
+
+def _opened(path: Path) -> rawpy.RawPy:
+    if printable(path) == str(path):
+        return rawpy.imread(str(path))
+    with path.open("rb") as file:  # rawpy wants names in UTF-8
+        return rawpy.imread(file)
+
+
+def _unusable(path: str | Path) -> BadImage:
+    return BadImage(
+        path, "is no raw file, damaged, cut off or of a kind that LibRaw cannot read", "copy it again or remove it"
+    )
+
+
+def _facts(path: Path, raw: rawpy.RawPy, tags: RawTags) -> RawFile:
+    refuse_too_large(path, raw.sizes.raw_width, raw.sizes.raw_height)
+    pattern, cell = _bayer_cell(path, raw)
+    rggb = tuple(zip(*sites(pattern), strict=True))
     if tags.misread is not None:
         raise BadImage(path, f"{tags.misread}, which LibRaw misreads", "convert it to a plain DNG of 16 bits")
     # LibRaw drops a first row or column to make the margins even, and a DNG counts from its own.
     shift = (tags.origin[0] - raw.sizes.top_margin, tags.origin[1] - raw.sizes.left_margin)
-    black = np.array(raw.black_level_per_channel)[colours] if tags.black is None else np.roll(tags.black, shift, (0, 1))
-    white = float(raw.white_level)
-    if white <= black.max():
-        raise BadImage(
-            path, f"has white ({white:g} DN) at or below black ({black.max():g} DN)", "mend its tags or remove it"
-        )
-
-    mosaic = raw.raw_image_visible.astype(np.float32)
-    for row, column in np.ndindex(2, 2):
-        site = mosaic[row::2, column::2]
-        site -= black[row, column]
-        site /= white - black[row, column]
-
-    row, column = np.argwhere(colours == 0)[0]
-    rggb = ([row, row, 1 - row, 1 - row], [column, 1 - column, column, 1 - column])
-    noise = None if tags.noise is None else np.roll(tags.noise, shift, (0, 1))[rggb]
+    black = np.array(raw.black_level_per_channel)[cell] if tags.black is None else np.roll(tags.black, shift, (0, 1))
+    _refuse_impossible_levels(path, black, raw.white_level)
+    data, size = raw.raw_image_visible.copy(), raw.sizes
     return RawFile(
-        mosaic=mosaic,
-        pattern="".join("RGBG"[colour] for colour in colours.flat),
+        path=path,
+        data=data,
+        pattern=pattern,
         black=black[rggb].astype(np.float64),
-        white=white,
-        rgb_to_camera=_rgb_to_camera(path, raw),
-        white_balance=_white_balance(raw),
-        noise_profile=None if noise is None else (noise[:, 0], noise[:, 1]),
-        camera=tags.camera,
-        iso=raw.other.iso_speed or None,
+        white=float(raw.white_level),
+        margins=Margins(
+            size.top_margin,
+            size.left_margin,
+            size.raw_height - size.top_margin - data.shape[0],
+            size.raw_width - size.left_margin - data.shape[1],
+        ),
+        orientation=ORIENTATIONS.get(size.flip, 1),
+        metadata=RawMetadata(
+            Camera(_float32(_rgb_to_camera(path, raw)), _float32(_white_balance(path, raw))),
+            _noise(tags, shift, rggb),
+        ),
+        model=tags.model,
+        iso=_positive(raw.other.iso_speed) or tags.iso,
+        exposure_time=_positive(raw.other.shutter_speed) or tags.exposure_time,
     )
 
 
-def _bayer_cell(path: str | Path, raw: rawpy.RawPy) -> np.ndarray:
-    """The colours (2, 2) of the mosaic's first cell as LibRaw numbers them: 0 R, 1 and 3 G, 2 B."""
+def _bayer_cell(path: Path, raw: rawpy.RawPy) -> tuple[Pattern, np.ndarray]:
+    """The pattern, and the colours (2, 2) of the first cell as LibRaw numbers them: 0 R, 1 and 3 G, 2 B."""
     if raw.raw_type != rawpy.RawType.Flat:
         raise BadImage(
             path,
@@ -103,30 +176,71 @@ def _bayer_cell(path: str | Path, raw: rawpy.RawPy) -> np.ndarray:
     if raw.num_colors == 1:
         raise BadImage(path, "comes from a monochrome sensor and has no mosaic", "take a colour camera's file")
     cell = raw.raw_colors_visible[:2, :2]  # not raw_pattern, which begins at the sensor's corner
+    pattern = "".join("RGBG"[colour] for colour in cell.flat)
     # Of larger mosaics LibRaw shows a cell too, but never both greens, R and B in it.
-    if raw.color_desc != b"RGBG" or sorted(cell.flat) != [0, 1, 2, 3]:
+    if raw.color_desc != b"RGBG" or sorted(cell.flat) != [0, 1, 2, 3] or pattern not in PATTERNS:
         raise BadImage(path, "has no Bayer mosaic (X-Trans, quad Bayer or other colours)", "take a Bayer camera's file")
-    return cell
+    return pattern, cell
 
 
-def _rgb_to_camera(path: str | Path, raw: rawpy.RawPy) -> np.ndarray:
+def _refuse_impossible_levels(path: Path, black: np.ndarray, white: float) -> None:
+    if not (np.isfinite(black) & (black >= 0)).all():
+        levels = ", ".join(f"{level:g}" for level in np.ravel(black))
+        raise BadImage(path, f"has impossible black levels ({levels} DN)", "mend its tags or remove it")
+    if white <= black.max():
+        raise BadImage(
+            path, f"has white ({white:g} DN) at or below black ({black.max():g} DN)", "mend its tags or remove it"
+        )
+    if white - black.max() < LEAST_RANGE:
+        raise BadImage(
+            path,
+            f"has white ({white:g} DN) less than {LEAST_RANGE} DN above black ({black.max():g} DN)",
+            "mend its tags or remove it",
+        )
+
+
+def _rgb_to_camera(path: Path, raw: rawpy.RawPy) -> np.ndarray:
     """From LibRaw's matrix from camera to linear sRGB, since rgb_xyz_matrix is empty for cameras not in its table."""
     camera_to_rgb = raw.color_matrix[:, :3].astype(np.float64)
     if not camera_to_rgb.any():
         return np.eye(3)
     try:
         matrix = np.linalg.inv(camera_to_rgb)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            matrix /= matrix.sum(axis=1, keepdims=True)
+        possible = np.linalg.cond(matrix) <= LARGEST_CONDITION
     except np.linalg.LinAlgError:
-        raise BadImage(
-            path, "has a ColorMatrix that does not tell colours apart", "mend its tags or remove it"
-        ) from None
-    return matrix / matrix.sum(axis=1, keepdims=True)
+        possible = False
+    if not possible:
+        raise BadImage(path, "has a ColorMatrix that does not tell colours apart", "mend its tags or remove it")
+    return matrix
 
 
-def _white_balance(raw: rawpy.RawPy) -> np.ndarray:
+def _white_balance(path: Path, raw: rawpy.RawPy) -> np.ndarray:
     as_shot, daylight = np.array(raw.camera_whitebalance[:3]), np.array(raw.daylight_whitebalance[:3])
     factors = as_shot if (as_shot > 0).all() else daylight
-    return factors / factors[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factors = factors / factors[1]
+    if not ((factors >= 1 / LARGEST_FACTOR) & (factors <= LARGEST_FACTOR)).all():
+        red, _, blue = factors
+        raise BadImage(
+            path, f"has an impossible white balance (red {red:g}, blue {blue:g})", "mend its tags or remove it"
+        )
+    return factors
+
+
+def _noise(tags: RawTags, shift: tuple[int, int], rggb: tuple) -> NoiseProfile:
+    if tags.noise is None:
+        return NoiseProfile.unknown()
+    return NoiseProfile(*_float32(np.roll(tags.noise, shift, (0, 1))[rggb].T))
+
+
+def _float32(values: np.ndarray) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def _positive(value: float) -> float | None:
+    return value if 0 < value < np.inf else None
 
 
 def _refuse_unreadable(path: str | Path) -> None:

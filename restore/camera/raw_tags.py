@@ -1,18 +1,22 @@
 """What a raw file's tags say and LibRaw does not pass on: the camera's name, and a DNG's black levels and noise.
 
+ISO speed and exposure time are read too, as LibRaw looks for them in the Exif directory alone.
+
 LibRaw (0.22) cuts off the fractions of black levels, and keeps their order where it drops a row or column.
 Source: DNG specification 1.7.1.0.
 """
 
 import logging
-import struct
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tifffile
 
+from restore.files.images import BadImage
+
 MAKE, MODEL = 271, 272
+EXPOSURE_TIME, ISO, EXIF = 33434, 34855, 34665
 CFA_PATTERN, CFA_PLANE_COLOR = 33422, 50710
 DNG_VERSION, ACTIVE_AREA, NOISE_PROFILE = 50706, 50829, 51041
 BLACK_LEVEL_REPEAT_DIM, BLACK_LEVEL, BLACK_LEVEL_DELTA_H, BLACK_LEVEL_DELTA_V = 50713, 50714, 50715, 50716
@@ -22,11 +26,16 @@ RGB = (0, 1, 2)
 class RawTags(NamedTuple):
     """Of a cell (2, 2) the first site is at the origin."""
 
-    camera: str = "unknown camera"
+    model: str = "unknown camera"
+    iso: float | None = None
+    exposure_time: float | None = None
+    """[s]."""
     origin: tuple[int, int] = (0, 0)
-    """Row and column of the first pixel that is picture."""
+    """Row and column of the first visible pixel."""
     misread: str | None = None
-    """What of a DNG LibRaw misreads without a word."""
+    """What of a DNG with a mosaic LibRaw misreads without a word."""
+    cut_off: bool = False
+    """Whether pixels of a DNG lie past the end of the file, of which LibRaw would write to stderr."""
     black: np.ndarray | None = None
     """(2, 2) black levels [DN], where a DNG gives one for each site or one for all."""
     noise: np.ndarray | None = None
@@ -34,32 +43,57 @@ class RawTags(NamedTuple):
 
 
 def read_tags(path: str | Path) -> RawTags:
-    """Reads the tags of a raw file; nothing is known of a file that is no TIFF or has tags that make no sense."""
+    """Reads the tags of a raw file; nothing is known of a file that is no TIFF. Raises BadImage for damaged tags."""
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it would write to stderr of tags that nobody asks for
     try:
         with tifffile.TiffFile(path) as file:
-            main = file.pages[0]
-            images = [main, *(main.pages or ())]
-            raw = next((image for image in images if image.photometric == tifffile.PHOTOMETRIC.CFA), main)
-            if DNG_VERSION not in main.tags:
-                return RawTags(_camera(main.tags))
-            profile = (raw if NOISE_PROFILE in raw.tags else main).tags.valueof(NOISE_PROFILE)
-            return RawTags(
-                camera=_camera(main.tags),
-                origin=tuple(raw.tags.valueof(ACTIVE_AREA, (0, 0))[:2]),
-                misread=_misread(raw),
-                black=_black(raw.tags),
-                noise=_noise(profile, raw.tags),
-            )
-    except (ValueError, LookupError, struct.error):
+            return _tags_of(file.pages[0], Path(path).stat().st_size)
+    except tifffile.TiffFileError:
         return RawTags()
+    except Exception as error:  # of damaged tags tifffile raises nearly anything, TypeError and struct.error too
+        raise BadImage(path, "has damaged tags", "copy it again or remove it") from error
 
 
-def _camera(tags: tifffile.TiffTags) -> str:
+def _tags_of(main: tifffile.TiffPage, size: int) -> RawTags:
+    facts = RawTags(
+        model=_model(main.tags),
+        iso=_number(main.tags, ISO, "ISOSpeedRatings"),
+        exposure_time=_number(main.tags, EXPOSURE_TIME, "ExposureTime"),
+    )
+    if DNG_VERSION not in main.tags:
+        return facts
+    images = [main, *(main.pages or ())]
+    raw = next((image for image in images if image.photometric == tifffile.PHOTOMETRIC.CFA), None)
+    if raw is None:
+        return facts._replace(misread="does not say that its image is a mosaic")
+    profile = (raw if NOISE_PROFILE in raw.tags else main).tags.valueof(NOISE_PROFILE)
+    top, left = raw.tags.valueof(ACTIVE_AREA, (0, 0))[:2]
+    return facts._replace(
+        origin=(int(top), int(left)),
+        misread=_misread(raw),
+        cut_off=_is_cut_off(raw, size),
+        black=_black(raw.tags),
+        noise=_noise(profile, raw.tags),
+    )
+
+
+def _model(tags: tifffile.TiffTags) -> str:
     make, model = (str(tags.valueof(code, "")).strip() for code in (MAKE, MODEL))
     if make and model.lower().startswith(make.split()[0].lower()):
         return model
-    return f"{make} {model}".strip() or RawTags().camera
+    return f"{make} {model}".strip() or RawTags().model
+
+
+def _number(tags: tifffile.TiffTags, code: int, exif_name: str) -> float | None:
+    """A positive number, or a fraction, of the first directory or of the Exif one; None where neither has it."""
+    exif = tags.valueof(EXIF)
+    value = tags.valueof(code, exif.get(exif_name) if isinstance(exif, dict) else None)
+    try:
+        numerator, denominator = (*np.ravel(value).tolist(), 1)[:2]
+        number = numerator / denominator
+    except (TypeError, ValueError, ZeroDivisionError):  # no number
+        return None
+    return number if 0 < number < np.inf else None
 
 
 def _misread(raw: tifffile.TiffPage) -> str | None:
@@ -70,6 +104,13 @@ def _misread(raw: tifffile.TiffPage) -> str | None:
     return None
 
 
+def _is_cut_off(raw: tifffile.TiffPage, size: int) -> bool:
+    if any(start + count > size for start, count in zip(raw.dataoffsets, raw.databytecounts, strict=True)):
+        return True
+    pixels = raw.imagewidth * raw.imagelength * raw.samplesperpixel * raw.bitspersample // 8
+    return raw.compression == tifffile.COMPRESSION.NONE and sum(raw.databytecounts) < pixels
+
+
 def _black(tags: tifffile.TiffTags) -> np.ndarray | None:
     repeat = tuple(np.ravel(tags.valueof(BLACK_LEVEL_REPEAT_DIM, (1, 1))))
     varies = BLACK_LEVEL_DELTA_H in tags or BLACK_LEVEL_DELTA_V in tags
@@ -77,7 +118,8 @@ def _black(tags: tifffile.TiffTags) -> np.ndarray | None:
         return None
     levels = np.ravel(tags[BLACK_LEVEL].value).astype(np.float64)
     if tags[BLACK_LEVEL].dtype == tifffile.DATATYPE.RATIONAL:
-        levels = levels[::2] / levels[1::2]
+        with np.errstate(divide="ignore", invalid="ignore"):  # 0/0 of a damaged file, which read_raw refuses
+            levels = levels[::2] / levels[1::2]
     return np.broadcast_to(levels.reshape(repeat), (2, 2))
 
 
@@ -89,8 +131,11 @@ def _noise(profile: tuple[float, ...] | None, tags: tifffile.TiffTags) -> np.nda
     """
     if profile is None:
         return None
-    pairs = np.reshape(profile, (-1, 2))
-    if not (np.isfinite(pairs) & (pairs >= 0)).all():
+    try:
+        pairs = np.asarray(profile, np.float64).reshape(-1, 2)
+    except (TypeError, ValueError):  # no numbers, or an odd count of them
+        return None
+    if not ((pairs >= 0) & (pairs <= 1)).all():
         return None
     match len(pairs):
         case 1:

@@ -33,3 +33,9 @@ def describe_device(device: torch.device) -> str:
         return f"device: {facts.name}, {facts.total_memory / 2**30:.0f} GiB (cuda, torch {torch.__version__})"
     cores = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     return f"device: {device.type}{cores} (torch {torch.__version__})"
+
+
+def wait_for_device(device: torch.device) -> None:
+    """Waits until the device has done what it was given: it takes work faster than it does it."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

@@ -17,8 +17,7 @@ import numpy as np
 import torch
 
 from options.errors import UserError
-from restore.data.sample_photographs import make_sample_photographs
-from restore.data.sources import DataSet, Recording, data_set
+from restore.data.sources import Recording, Source
 from restore.files.atomic import make_folder, write_atomically
 from restore.files.images import BadImage
 from transforms import NoiseProfile, Pipeline, RawMetadata
@@ -67,29 +66,26 @@ class Photographs(NamedTuple):
 
 
 def open_photographs(
-    entries: Iterable[str | DataSet],
+    sources: Iterable[Source],
     chain: Pipeline,
     place: str,
     watch: Callable[[Iterable, int], Iterable] = lambda photographs, total: photographs,
 ) -> Photographs:
-    """The photographs of the entries, decoded into the store where they are not yet.
+    """The photographs of the sources, decoded into the store where they are not yet.
 
     chain  what the photographs are for: they are stored as its head leaves them, and go into its tail
-    place  the option that the entries are of, for the mistakes' lines
+    place  the option that the sources are of, for the mistakes' lines
     watch  wraps the iteration over the photographs, to show how far it is
     Raises UserError if a folder is missing or empty or no photograph is left, SaveError if the disk is full.
     """
     jobs, left_out = {}, []
-    for number, entry in enumerate(entries):
-        if isinstance(entry, str):
-            make_sample_photographs(entry)
-        source = data_set(entry)
+    for number, source in enumerate(sources):
         try:
             found = source.find()
         except UserError as error:
             raise UserError(f"{place}.{number}: {error}") from None
         left_out += found.left_out
-        for recordings in found.photographs:  # entries may overlap, and links lead to one file
+        for recordings in found.photographs:  # sources may overlap, and links lead to one file
             files = tuple(recording.file.resolve() for recording in recordings)
             jobs.setdefault(files, (number, source, recordings))
     usable = []
@@ -101,7 +97,7 @@ def open_photographs(
     return Photographs(usable, left_out)
 
 
-def _open(number: int, source: DataSet, recordings: tuple[Recording, ...], chain: Pipeline) -> Photograph | str:
+def _open(number: int, source: Source, recordings: tuple[Recording, ...], chain: Pipeline) -> Photograph | str:
     """The photograph, or the line that says why it is left out."""
     file = recordings[0].file
     # A chain with Downsample takes no pairs, and its check says so.
@@ -119,7 +115,7 @@ def _open(number: int, source: DataSet, recordings: tuple[Recording, ...], chain
     return photograph
 
 
-def _decoded(source: DataSet, recording: Recording, chain: Pipeline) -> Stored:
+def _decoded(source: Source, recording: Recording, chain: Pipeline) -> Stored:
     """The file in the store, as the chain prepares it; it is decoded anew when it has changed."""
     file, gain = recording
     about = file.stat()

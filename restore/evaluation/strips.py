@@ -8,13 +8,15 @@ GAP = 4  # white pixels between two pictures
 
 
 def strip(pictures: list[Tensor], largest: int) -> Tensor:
-    """Pictures of one size beside one another, at their own scale since shrinking would hide the noise.
+    """Pictures of one scene beside one another, none of them shrunk, since shrinking would hide the noise.
 
-    pictures  each (3, H, W) sRGB 0..1, on any device
+    pictures  each (3, H, W) sRGB 0..1, on any device. Those that are smaller than the largest are enlarged to its size
+              by repeating pixels, so that pixels at one place of the strip show one place of the scene
     largest   of a longer side only the middle is shown, so many pixels of it
     Returns (3, h, w) on the CPU.
     """
-    shown = [_middle(picture, largest).float().cpu() for picture in pictures]
+    height, width = (max(picture.shape[side] for picture in pictures) for side in (-2, -1))
+    shown = [_middle(picture, height, width, largest).float().cpu() for picture in pictures]
     gap = torch.ones(3, shown[0].shape[-2], GAP)
     return torch.cat([part for picture in shown for part in (picture, gap)][:-1], dim=-1)
 
@@ -26,7 +28,14 @@ def stack(strips: list[Tensor]) -> Tensor:
     return torch.cat(rows, dim=-2)[..., :-GAP, :]
 
 
-def _middle(picture: Tensor, largest: int) -> Tensor:
-    height, width = picture.shape[-2:]
-    top, left = max(0, height - largest) // 2, max(0, width - largest) // 2
-    return picture[..., top : top + largest, left : left + largest]
+def _middle(picture: Tensor, height: int, width: int, largest: int) -> Tensor:
+    """The middle of a picture (3, h, w) as it would be enlarged to (3, height, width) by repeating pixels."""
+    rows, columns = _nearest(picture.shape[-2], height, largest), _nearest(picture.shape[-1], width, largest)
+    return picture[..., rows.to(picture.device), :][..., columns.to(picture.device)]
+
+
+def _nearest(length: int, enlarged: int, largest: int) -> Tensor:
+    """Of a side of `length` pixels enlarged to `enlarged`, which pixel each of the middle `largest` repeats."""
+    start = max(0, enlarged - largest) // 2
+    places = torch.arange(start, min(start + largest, enlarged))
+    return (2 * places + 1) * length // (2 * enlarged)  # the pixel in which the place's centre lies

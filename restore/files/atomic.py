@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from options.errors import SaveError
+from restore.files.paths import printable
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -22,7 +23,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         unfinished.replace(path)
     except OSError as error:
         raise SaveError(
-            f"{path}: could not be written ({error.strerror}); what was there before is untouched. "
+            f"{printable(path)}: could not be written ({error.strerror}); what was there before is untouched. "
             f"Free some space or allow writing there"
         ) from error
     finally:
@@ -35,5 +36,7 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SaveError(f"{path}: cannot be made ({error.strerror}); allow it, or work in another folder") from error
+        raise SaveError(
+            f"{printable(path)}: cannot be made ({error.strerror}); allow it, or work in another folder"
+        ) from error
     return path

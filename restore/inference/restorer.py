@@ -46,8 +46,7 @@ class Restorer:
         self.device = choose_device(device)
         network = build_generator(self.information.generator)
         self.weights_report = load_weights(network, read_state_dict(self.path), str(self.path), complete=True)
-        layout = torch.channels_last if network.channels_last else torch.contiguous_format
-        self.network = network.to(self.device, memory_format=layout).eval()
+        self.network = network.to(self.device, memory_format=network.memory_format).eval()
 
     def __call__(
         self, image: Tensor | np.ndarray, noise: Noise | None = None, tile: int = 512, overlap: int = 32

@@ -1,31 +1,35 @@
-"""The networks that restore, and the one door to build them."""
+"""The networks that an option file can choose, and the one door to build those that restore."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
-from torch import nn
-
-from options.base import parse
+from options.base import Options, parse
+from options.choices import Choices
+from restore.networks.base import Generator, NetworkOptions
+from restore.networks.discriminators import DiscriminatorBase, PatchDiscriminatorOptions, UNetDiscriminatorOptions
 from restore.networks.scunet import SCUNetOptions
 from restore.networks.unet import UNetOptions
 from restore.networks.weights import load_weights, read_state_dict
 
-GeneratorOptions = Annotated[SCUNetOptions | UNetOptions, Field(discriminator="class_name")]
-"""The networks that an option file can choose as its generator."""
+GENERATORS = Choices(NetworkOptions, SCUNetOptions, UNetOptions)
+GeneratorOptions = Annotated[NetworkOptions, GENERATORS]
+
+DISCRIMINATORS = Choices(DiscriminatorBase, PatchDiscriminatorOptions, UNetDiscriminatorOptions)
+DiscriminatorOptions = Annotated[DiscriminatorBase, DISCRIMINATORS]
 
 
-def build_generator(options: Any, weights: str | Path | None = None) -> nn.Module:
-    """A network that restores (B, n_channels, H, W) of any H and W, with random weights or those of a file.
+def build_generator(options: Any, weights: str | Path | None = None) -> Generator:
+    """A network that restores images of any height and width, with random weights or those of a file.
 
-    options  a dict as in an option file's "generator", or the validated section
+    options  a dict as in an option file's "generator", or the finished section
     weights  a .pth of ours, or as the network's authors publish it; it must hold every weight of the network
     Raises UserError with a line for each mistake in the options, or where the weights do not fit.
     """
-    network = parse(GeneratorOptions, options, "generator").build()
+    section = options if isinstance(options, Options) else parse(GeneratorOptions, options, "generator")
+    network = section.build()
     if weights is not None:
         load_weights(network, read_state_dict(weights), str(weights), complete=True)
     return network
 
 
-__all__ = ["GeneratorOptions", "build_generator"]
+__all__ = ["DISCRIMINATORS", "GENERATORS", "DiscriminatorOptions", "GeneratorOptions", "build_generator"]

@@ -1,9 +1,10 @@
-"""Networks that judge images: high where they take what they see for clean, low for restored.
+"""Networks that tell clean images from restored ones: their logits are high for what they take for clean.
 
-Their verdicts are logits, without a sigmoid. Losses run them in float32 on float32 images.
+No sigmoid follows. Losses run them in float32 on float32 images.
 """
 
-from typing import Annotated, ClassVar, Literal
+from abc import ABC, abstractmethod
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
@@ -13,43 +14,93 @@ from torch.nn.utils.parametrizations import spectral_norm
 from options.base import Options
 from options.errors import UserError
 
+Width = Annotated[PositiveInt, Field(le=4096)]
 SLOPE = 0.2  # of every LeakyReLU, as in both sources
 
 
-class PatchDiscriminatorOptions(Options):
-    """PatchGAN (Isola et al. 2017): a verdict on every patch, 70 x 70 pixels with 3 layers."""
+class DiscriminatorBase(Options):
+    """The section "discriminator" of an option file; each network adds its own options to these."""
+
+    class_name: str
+
+    @property
+    @abstractmethod
+    def smallest_side(self) -> int:
+        """The shortest side of an image that it takes [pixels]."""
+
+    @property
+    def uses_batch_norm(self) -> bool:
+        """Whether its logits for an image depend on the others of the batch, as no gradient penalty allows."""
+        return False
+
+    @abstractmethod
+    def build(self, n_channels: int) -> "Discriminator":
+        """A network with random weights, for images of n_channels planes."""
+
+
+class Discriminator(nn.Module, ABC):
+    """(B, C, H, W) -> logits (B, 1, h, w): high where the image looks clean. H and W are smallest_side or more."""
+
+    def __init__(self, smallest_side: int):
+        super().__init__()
+        self.smallest_side = smallest_side
+
+    def forward(self, image: Tensor) -> Tensor:
+        """UserError where a side is too short."""
+        height, width = image.shape[-2:]
+        side = self.smallest_side
+        if min(height, width) < side:
+            raise UserError(
+                f"discriminator: images of {height} x {width} pixels given; it needs {side} x {side} or more: "
+                "larger crops"
+            )
+        return self.logits(image)
+
+    @abstractmethod
+    def logits(self, image: Tensor) -> Tensor:
+        """As forward, for images that are large enough."""
+
+
+class PatchDiscriminatorOptions(DiscriminatorBase):
+    """PatchGAN (Isola et al. 2017): a logit for every patch, 70 x 70 pixels with 3 layers."""
 
     class_name: Literal["PatchDiscriminator"] = "PatchDiscriminator"
-    width: PositiveInt = 64
+    width: Width = 64
     """Channels of the first layer, doubled by each following one up to eight times."""
-    n_layers: PositiveInt = 3
+    n_layers: Annotated[PositiveInt, Field(le=8)] = 3
     """Layers that halve the image; a patch measures 16, 34, 70, 142 pixels with 1, 2, 3, 4."""
     norm: Literal["none", "instance", "batch"] = "none"
     """Normalisation between layers. "none" suits wgan best: "instance" divides by the contrast, small in smooth
     crops, so that a gradient penalty starts at hundreds, and "batch" can't be used with one."""
 
     @property
+    def smallest_side(self) -> int:
+        return 3 * 2**self.n_layers
+
+    @property
     def uses_batch_norm(self) -> bool:
         return self.norm == "batch"
 
-    def build(self, n_channels: int) -> nn.Module:
+    def build(self, n_channels: int) -> "PatchDiscriminator":
         return PatchDiscriminator(self, n_channels)
 
 
-class UNetDiscriminatorOptions(Options):
-    """UNet with spectral normalisation (Wang et al. 2021, Real-ESRGAN): a verdict on every pixel."""
+class UNetDiscriminatorOptions(DiscriminatorBase):
+    """UNet with spectral normalisation (Wang et al. 2021, Real-ESRGAN): a logit for every pixel."""
 
     class_name: Literal["UNetDiscriminator"] = "UNetDiscriminator"
-    width: PositiveInt = 64
+    width: Width = 64
     """Channels at full resolution, doubled at each of the three halvings."""
 
-    uses_batch_norm: ClassVar[bool] = False
+    @property
+    def smallest_side(self) -> int:
+        return 2**3
 
-    def build(self, n_channels: int) -> nn.Module:
+    def build(self, n_channels: int) -> "UNetDiscriminator":
         return UNetDiscriminator(self, n_channels)
 
 
-class PatchDiscriminator(nn.Module):
+class PatchDiscriminator(Discriminator):
     """(B, C, H, W) -> (B, 1, h, w), a logit for each of the overlapping patches; h = H/8 - 2 with 3 layers.
 
     Source: Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017, appendix 6.1.2;
@@ -57,8 +108,7 @@ class PatchDiscriminator(nn.Module):
     """
 
     def __init__(self, options: PatchDiscriminatorOptions, n_channels: int):
-        super().__init__()
-        self.smallest_side = 3 * 2**options.n_layers
+        super().__init__(options.smallest_side)
         layers = [nn.Conv2d(n_channels, options.width, 4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
         channels = options.width
         for depth in range(1, options.n_layers + 1):
@@ -74,22 +124,19 @@ class PatchDiscriminator(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, std=0.02)
 
-    def forward(self, image: Tensor) -> Tensor:
-        _require_side(image, self.smallest_side)
+    def logits(self, image: Tensor) -> Tensor:
         return self.layers(image)
 
 
-class UNetDiscriminator(nn.Module):
+class UNetDiscriminator(Discriminator):
     """(B, C, H, W) -> (B, 1, H, W), a logit for each pixel that has seen its surroundings. H and W are 8 or more.
 
     Source: Wang et al., Real-ESRGAN, 2021, section 3.3 and figure 6. Where theirs doubles the size on the way up, this
     one goes to the size that the way down had, so that sides need be no multiple of 8.
     """
 
-    smallest_side = 8
-
     def __init__(self, options: UNetDiscriminatorOptions, n_channels: int):
-        super().__init__()
+        super().__init__(options.smallest_side)
         width = options.width
         self.head = nn.Conv2d(n_channels, width, 3, padding=1)
         self.down = nn.ModuleList(
@@ -103,8 +150,7 @@ class UNetDiscriminator(nn.Module):
         self.body = nn.ModuleList(spectral_norm(nn.Conv2d(width, width, 3, padding=1, bias=False)) for _ in range(2))
         self.tail = nn.Conv2d(width, 1, 3, padding=1)
 
-    def forward(self, image: Tensor) -> Tensor:
-        _require_side(image, self.smallest_side)
+    def logits(self, image: Tensor) -> Tensor:
         features = _activated(self.head(image))
         skipped = []
         for layer in self.down:
@@ -131,16 +177,3 @@ def _normalisation(norm: str, channels: int) -> list[nn.Module]:
             return [nn.BatchNorm2d(channels)]
         case _:
             return []
-
-
-def _require_side(image: Tensor, side: int) -> None:
-    height, width = image.shape[-2:]
-    if min(height, width) < side:
-        raise UserError(
-            f"discriminator: images of {height} x {width} pixels given; it needs {side} x {side} or more: larger crops"
-        )
-
-
-DiscriminatorOptions = Annotated[
-    PatchDiscriminatorOptions | UNetDiscriminatorOptions, Field(discriminator="class_name")
-]

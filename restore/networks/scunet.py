@@ -7,39 +7,42 @@ Feature maps are (B, H, W, C) between the layers, which is channels-last memory:
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from options.base import Options
-from restore.networks.padding import crop, pad_to_multiple
-from restore.networks.window_attention import WINDOW, WindowAttention, from_windows, strangers, to_windows
+from restore.networks.base import Generator, NetworkOptions
+from restore.networks.upsampling import BicubicUpsampling, UpsamplingTail
+from restore.networks.window_attention import WINDOW, WindowAttention, from_windows, shift_mask, to_windows
 
-Blocks = PositiveInt
+Blocks = Annotated[PositiveInt, Field(le=64)]
 
 
-class SCUNetOptions(Options):
+class SCUNetOptions(NetworkOptions):
     """SCUNet (Zhang et al. 2022): convolutions and windowed attention side by side."""
 
     class_name: Literal["SCUNet"] = "SCUNet"
-    n_channels: PositiveInt
-    """Planes of the image: 4 for packed raw (R, G1, G2, B), 3 for sRGB."""
-    in_channels: PositiveInt | None = None
-    """Planes that go in, the image's first; null: the image's alone. 8 with a NoiseLevelMap."""
     config: tuple[Blocks, Blocks, Blocks, Blocks, Blocks, Blocks, Blocks] = (4, 4, 4, 4, 4, 4, 4)
     """Blocks of each stage: three on the way down, the body, three on the way up."""
-    dim: int = Field(default=64, gt=0, multiple_of=64)
+    dim: int = Field(default=64, gt=0, le=1024, multiple_of=64)
     """Channels at full resolution, doubled at each halving: a multiple of 64, as half of them go in heads of 32."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Stochastic depth: chance that the last block leaves out a branch in training; rises linearly from 0."""
-    use_sigmoid: bool = False
-    """Ends with a sigmoid, so that the output lies in 0..1."""
 
-    def build(self) -> nn.Module:
-        """A network with random weights."""
+    @model_validator(mode="after")
+    def _one_ending(self) -> Self:
+        if self.scale > 1 and self.use_sigmoid:
+            raise ValueError("a scale above 1 adds the enlarged image, which may leave 0..1; turn use_sigmoid off")
+        return self
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        return self.config
+
+    def build(self) -> "SCUNet":
         return SCUNet(self)
 
 
@@ -87,9 +90,9 @@ class TransformerBlock(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         _, height, width, _ = image.shape
-        apart = strangers(height, width, self.shift, image.device) if self.shift else None
+        mask = shift_mask(height, width, self.shift, image.device) if self.shift else None
         windows = to_windows(image, self.shift)
-        windows = windows + self.drop_path(self.msa(self.ln1(windows), apart))
+        windows = windows + self.drop_path(self.msa(self.ln1(windows), mask))
         windows = windows + self.drop_path(self.mlp(self.ln2(windows)))
         return from_windows(windows, height, width, self.shift)
 
@@ -141,26 +144,21 @@ def as_planes(layer: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
     return layer(image.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
-class SCUNet(nn.Module):
-    """Restores (B, in_channels, H, W) -> (B, n_channels, H, W) of the same dtype, for any H and W.
+class SCUNet(Generator):
+    """The published network at scale 1; above, what it computes is added to the image enlarged by interpolation.
 
     In each stage every second block has shifted windows, whatever the image's size: the published code leaves the shift
     out where a level of its nominal 256x256 input would be no larger than a window, and none is.
     """
 
-    size_multiple = 64
-    """What H and W are padded to a multiple of inside: three halvings, then windows [pixels]."""
     channels_last = True
-    """Whether weights and images in channels-last memory are faster."""
     half_precision_safe = True
-    """Whether it trains and restores under autocast to float16 and bfloat16."""
 
     def __init__(self, options: SCUNetOptions):
-        super().__init__()
-        self.n_channels = options.n_channels
+        # Sides are halved three times, then cut into windows.
+        super().__init__(options.n_channels, options.in_channels, options.scale, size_multiple=2**3 * WINDOW)
         self.ending = nn.Sigmoid() if options.use_sigmoid else nn.Identity()
         dim = options.dim
-        channels_in = options.in_channels or options.n_channels
         drop_paths = iter(torch.linspace(0, options.drop_path, sum(options.config)).tolist())
 
         def blocks(stage: int, channels: int) -> list[nn.Module]:
@@ -169,7 +167,7 @@ class SCUNet(nn.Module):
                 for block in range(options.config[stage])
             ]
 
-        self.m_head = nn.Sequential(nn.Conv2d(channels_in, dim, 3, padding=1, bias=False))
+        self.m_head = nn.Sequential(nn.Conv2d(self.in_channels, dim, 3, padding=1, bias=False))
         self.m_down1 = nn.Sequential(*blocks(0, dim), Halving(dim))
         self.m_down2 = nn.Sequential(*blocks(1, 2 * dim), Halving(2 * dim))
         self.m_down3 = nn.Sequential(*blocks(2, 4 * dim), Halving(4 * dim))
@@ -177,12 +175,14 @@ class SCUNet(nn.Module):
         self.m_up3 = nn.Sequential(Doubling(8 * dim), *blocks(4, 4 * dim))
         self.m_up2 = nn.Sequential(Doubling(4 * dim), *blocks(5, 2 * dim))
         self.m_up1 = nn.Sequential(Doubling(2 * dim), *blocks(6, dim))
-        self.m_tail = nn.Sequential(nn.Conv2d(dim, options.n_channels, 3, padding=1, bias=False))
+        if self.scale == 1:
+            self.m_tail = nn.Sequential(nn.Conv2d(dim, self.n_channels, 3, padding=1, bias=False))
+        else:
+            self.m_up_tail = UpsamplingTail(dim, self.n_channels, self.scale)
+            self.upsampling = BicubicUpsampling(self.n_channels, self.scale)
 
-    def forward(self, degraded: Tensor) -> Tensor:
-        height, width = degraded.shape[-2:]
-        image = pad_to_multiple(degraded, self.size_multiple).permute(0, 2, 3, 1).contiguous()
-        full = as_planes(self.m_head, image)
+    def core(self, degraded: Tensor) -> Tensor:
+        full = as_planes(self.m_head, degraded.permute(0, 2, 3, 1).contiguous())
         half = self.m_down1(full)
         quarter = self.m_down2(half)
         eighth = self.m_down3(quarter)
@@ -190,5 +190,7 @@ class SCUNet(nn.Module):
         x = self.m_up3(x + eighth)
         x = self.m_up2(x + quarter)
         x = self.m_up1(x + half)
-        restored = as_planes(self.m_tail, x + full).permute(0, 3, 1, 2)
-        return self.ending(crop(restored, height, width).to(degraded.dtype))
+        features = (x + full).permute(0, 3, 1, 2)
+        if self.scale == 1:
+            return self.ending(self.m_tail(features).to(degraded.dtype))
+        return self.upsampling(degraded[:, : self.n_channels]) + self.m_up_tail(features).to(degraded.dtype)

@@ -3,42 +3,42 @@
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from options.errors import UserError
+from restore.networks.base import Generator
 
 
 @torch.inference_mode()
-def restore_tiled(network: nn.Module, image: Tensor, tile: int, overlap: int) -> Tensor:
+def restore_tiled(network: Generator, image: Tensor, tile: int, overlap: int) -> Tensor:
     """The network's output for the whole image, from overlapping tiles with blended borders.
 
-    network  (1, C, h, w) -> (1, C', h, w), in the mode and on the device that it is in. With an attribute
-             `size_multiple`, tiles begin at its multiples, so that the network's strides and windows fall on the same
-             pixels as in the whole image
-    image    (C, H, W) or (1, C, H, W) float32. It may lie on the CPU while the network does not: a tile at a time is
-             moved, and the result is put together where the image lies
-    tile     longest side of a tile [pixels]; an image that is no larger, either way, passes whole
-    overlap  pixels that neighbours share at least, rounded up to the network's multiple: the context that a tile has
-             beyond its part of the result, and the way over which it passes into its neighbour
-    Returns the dimensions of `image`, float32, on its device.
+    network  in the mode and on the device that it is in. Tiles begin at multiples of its size_multiple, so that its
+             strides and windows fall on the same pixels as in the whole image
+    image    (in_channels, H, W) or (1, in_channels, H, W) float32. It may lie on the CPU while the network does not: a
+             tile at a time is moved, and the result is put together where the image lies
+    tile     longest side of a tile [pixels of the image]; an image that is no larger, either way, passes whole
+    overlap  pixels that neighbours share at least, rounded up to the network's multiple [pixels of the image]: the
+             context that a tile has beyond its part of the result, and the way over which it passes into its neighbour
+    Returns (n_channels, scale * H, scale * W), or with a batch of one where one was given; float32, on image's device.
     Raises UserError for a negative overlap, and for a tile that leaves no room beside it.
     """
-    multiple = getattr(network, "size_multiple", 1)
+    multiple, scale = network.size_multiple, network.scale
     _check(tile, overlap, multiple)
     if image.ndim == 3:
         return restore_tiled(network, image[None], tile, overlap)[0]
     height, width = image.shape[-2:]
     rows, columns = _spans(height, tile, overlap, multiple), _spans(width, tile, overlap, multiple)
+    rows_of_result, columns_of_result = _enlarged(rows, scale), _enlarged(columns, scale)
     device = next(network.parameters(), image).device
-    column_weights = [weight.to(device) for weight in _weights(columns)]
-    result = None
-    for (top, bottom), row_weight in zip(rows, _weights(rows), strict=True):
-        for (left, right), column_weight in zip(columns, column_weights, strict=True):
-            restored = network(image[..., top:bottom, left:right].to(device)).float()
-            restored = restored * column_weight * row_weight[:, None].to(device)
-            if result is None:
-                result = image.new_zeros(1, restored.shape[1], height, width, dtype=torch.float32)
-            result[..., top:bottom, left:right] += restored.to(result.device)
+    row_weights = [weight[:, None].to(device) for weight in _weights(rows_of_result)]
+    column_weights = [weight.to(device) for weight in _weights(columns_of_result)]
+    result = image.new_zeros(1, network.n_channels, scale * height, scale * width, dtype=torch.float32)
+    for row, row_of_result, row_weight in zip(rows, rows_of_result, row_weights, strict=True):
+        for column, column_of_result, column_weight in zip(columns, columns_of_result, column_weights, strict=True):
+            restored = network(image[..., slice(*row), slice(*column)].to(device)).float()
+            restored = restored * column_weight * row_weight
+            result[..., slice(*row_of_result), slice(*column_of_result)] += restored.to(result.device)
     return result
 
 
@@ -65,6 +65,11 @@ def _spans(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[in
     count = _cells(way, tile // multiple - shared)
     starts = [i * way // count * multiple for i in range(count + 1)]
     return [(start, min(following + shared * multiple, length)) for start, following in pairwise(starts)]
+
+
+def _enlarged(spans: list[tuple[int, int]], scale: int) -> list[tuple[int, int]]:
+    """The spans of the result [pixels of the result]."""
+    return [(scale * start, scale * stop) for start, stop in spans]
 
 
 def _weights(spans: list[tuple[int, int]]) -> list[Tensor]:

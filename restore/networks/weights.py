@@ -1,6 +1,8 @@
 """Weights in files -> weights in networks."""
 
 import pickle
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +16,8 @@ WRAPPERS = ("params_ema", "params", "state_dict")
 """Keys under which other suites keep the weights in their files; the first that is there is taken."""
 PREFIX = "module."
 """What torch's data-parallel wrappers put before each name."""
+MOST_UNPACKED = 4
+"""Times that a file's records may be larger than the file: torch.save compresses nothing, and weights hardly shrink."""
 NAMED = 4
 """Keys that a message names before it says how many more there are."""
 
@@ -42,6 +46,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     The tensors may lie under "params_ema", "params" or "state_dict", and "module." before every name is taken off.
     Raises UserError where the file is missing, damaged, holds no weights, or holds code: none is ever run.
     """
+    _check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -61,13 +66,50 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return _unwrapped(content, path)
 
 
+def _check_archive(path: str | Path) -> None:
+    """Compares what torch.load does not: a zip file's checksums, and its size unpacked. Other files pass."""
+    if not zipfile.is_zipfile(path):
+        return  # the older format of torch.save, or no file of weights: torch.load will tell
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(record.file_size for record in archive.infolist())
+            packed = Path(path).stat().st_size
+            if unpacked <= MOST_UNPACKED * packed:
+                damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError, ValueError):
+        raise UserError(f"{path}: not a file of weights, or damaged; fetch or write it again") from None
+    if unpacked > MOST_UNPACKED * packed:
+        raise UserError(
+            f"{path}: its {packed:,} bytes unpack to {unpacked:,}, which weights never do; "
+            "give a .pth written by torch.save"
+        )
+    if damaged:
+        raise UserError(f"{path}: damaged, as the checksum of {damaged} is wrong; fetch or write it again")
+
+
 def _unwrapped(content: object, path: str | Path) -> dict[str, Tensor]:
     if isinstance(content, Mapping):
         content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
     if not (isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values())):
         raise UserError(f"{path}: holds no state dict (names with tensors); give a .pth file with a network's weights")
+    for name, value in content.items():
+        if not isinstance(name, str):
+            raise UserError(f"{path}: names a tensor {name!r}, which is no text; give a network's state dict")
+        if kind := _unusual(value):
+            raise UserError(f"{path}: {name} is a {kind} tensor; give weights saved as ordinary (dense, real) tensors")
     wrapped = all(name.startswith(PREFIX) for name in content)
     return {name.removeprefix(PREFIX) if wrapped else name: value for name, value in content.items()}
+
+
+def _unusual(tensor: Tensor) -> str:
+    """What keeps the tensor from being copied into a network; empty for an ordinary one."""
+    if tensor.is_quantized:
+        return "quantised"
+    if tensor.is_meta:
+        return "meta (without values)"
+    if tensor.is_complex():
+        return "complex"
+    return "" if tensor.layout == torch.strided else "sparse"
 
 
 def load_weights(network: nn.Module, state_dict: StateDict, place: str, complete: bool = False) -> WeightsReport:
@@ -75,7 +117,8 @@ def load_weights(network: nn.Module, state_dict: StateDict, place: str, complete
 
     place     where the weights come from, for the messages
     complete  refuses weights that leave a part of the network as it was
-    Raises UserError, and leaves the network as it was, where no name matches or a shape differs.
+    Raises UserError, and leaves the network as it was, where no name matches, a shape differs, or a value is not finite
+    in the network's precision.
     """
     own = network.state_dict()
     matched = [name for name in own if name in state_dict]
@@ -96,6 +139,12 @@ def load_weights(network: nn.Module, state_dict: StateDict, place: str, complete
         more = f"; and {len(misfits) - NAMED} more" if len(misfits) > NAMED else ""
         raise UserError(
             f"{place}: shapes differ ({'; '.join(shapes)}{more}); give the options that it was trained with"
+        )
+    broken = [name for name in matched if not state_dict[name].to(own[name].dtype).isfinite().all()]
+    if broken:
+        raise UserError(
+            f"{place}: holds values that are not finite (NaN, infinite or too large) in {_some(broken)}; "
+            "take an earlier model of the run, or fetch the file again"
         )
     network.load_state_dict({name: state_dict[name] for name in matched}, strict=False)
     return WeightsReport(matched, missing, unexpected)

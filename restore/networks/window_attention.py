@@ -32,7 +32,7 @@ def from_windows(windows: Tensor, height: int, width: int, shift: int) -> Tensor
     return image.roll((shift, shift), dims=(1, 2)) if shift else image
 
 
-def strangers(height: int, width: int, shift: int, device: torch.device) -> Tensor:
+def shift_mask(height: int, width: int, shift: int, device: torch.device) -> Tensor:
     """(windows, 64, 64): True where query and key share a window only because the shift is cyclic.
 
     The shift brings the image's first rows below its last ones and its first columns right of its last: two pixels of a
@@ -55,8 +55,8 @@ def relative_position_index() -> Tensor:
 class WindowAttention(nn.Module):
     """Multi-head self-attention inside each window, with a learnt bias for each offset between two of its pixels.
 
-    windows   (B, windows, 64, C) both ways, C a multiple of 32
-    strangers (windows, 64, 64), True where a query must not see a key; None where every pixel sees its whole window
+    windows    (B, windows, 64, C) both ways, C a multiple of 32
+    shift_mask (windows, 64, 64), True where a query must not see a key; None where every pixel sees its whole window
     """
 
     def __init__(self, channels: int):
@@ -69,12 +69,12 @@ class WindowAttention(nn.Module):
         self.register_buffer("relative_position_index", relative_position_index(), persistent=False)
         nn.init.trunc_normal_(self.relative_position_params, std=0.02)
 
-    def forward(self, windows: Tensor, strangers: Tensor | None) -> Tensor:
+    def forward(self, windows: Tensor, shift_mask: Tensor | None) -> Tensor:
         batch, count, pixels, channels = windows.shape
         qkv = self.embedding_layer(windows).view(batch, count, pixels, 3, self.heads, HEAD_DIM)
         bias = self.relative_position_params.flatten(1)[:, self.relative_position_index][None]  # (1, heads, 64, 64)
-        if strangers is not None:
-            bias = bias.masked_fill(strangers[:, None], float("-inf"))  # (windows, heads, 64, 64)
+        if shift_mask is not None:
+            bias = bias.masked_fill(shift_mask[:, None], float("-inf"))  # (windows, heads, 64, 64)
         mixed = attend(*qkv.permute(3, 0, 1, 4, 2, 5), bias)
         return self.linear(mixed.transpose(2, 3).reshape(batch, count, pixels, channels))
 

@@ -11,6 +11,7 @@ import cv2
 import transforms
 from options.base import Options, parse
 from options.errors import UserError
+from options.json_data import read_json
 from restore.evaluation.validation import ValidationReport
 from restore.networks import GeneratorOptions
 from restore.training.option_file import TrainingOptions
@@ -35,7 +36,7 @@ def describe(options: TrainingOptions, report: ValidationReport, **progress: flo
         "model_architecture": generator.class_name,
         "n_channels": generator.n_channels,
         "layout": transforms.build(options.transforms_test).layout.name,
-        "config": json.dumps(generator.model_dump(mode="json").get("config"), separators=(",", ":")),
+        "config": json.dumps(generator.stages, separators=(",", ":")),
         "use_sigmoid": generator.use_sigmoid,
         "generator": generator.model_dump(mode="json"),
         "in_res": next((step.h for step in options.transforms_train if isinstance(step, Crop)), None),
@@ -71,15 +72,12 @@ class Information:
     """
 
     def __init__(self, path: Path):
-        try:
-            self.data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except OSError:
+        if not path.exists():
             raise UserError(
                 f"{path}: not there, and it says how to use the model; put the information file beside the weights, "
                 f'or write one: {{"generator": {{"class_name": "SCUNet", "n_channels": 3, ...}}}}'
-            ) from None
-        except ValueError as error:
-            raise UserError(f"{path}: not JSON ({error}); take the file that was saved with the model") from None
+            )
+        self.data: dict[str, Any] = read_json(path, "take the file that was saved with the model")
         if not isinstance(self.data, dict) or "generator" not in self.data:
             raise UserError(f'{path}: has no "generator" section; take the file that was saved with the model')
         self.generator = parse(GeneratorOptions, self.data["generator"], f"{path}: generator")

@@ -11,7 +11,7 @@ import losses
 import transforms
 from losses import Render
 from restore.data.batches import Batches, Samples, ValidationBatches
-from restore.data.sources import DataSet
+from restore.data.sources import Source
 from restore.data.store import open_photographs
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
@@ -82,11 +82,11 @@ def _watch(outcomes: Iterable, total: int) -> Iterable:
 
 
 def _samples(
-    entries: list[str | DataSet], chain: transforms.Pipeline, seed: int, purpose: str, say: Callable[[str], None]
+    sources: list[Source], chain: transforms.Pipeline, seed: int, purpose: str, say: Callable[[str], None]
 ) -> Samples:
     place = "training_path" if purpose == "training" else "testing_path"
-    photographs = open_photographs(entries, chain, place, _watch)
-    say(f"{purpose}: {len(photographs.usable)} photographs in {', '.join(map(str, entries))}")
+    photographs = open_photographs(sources, chain, place, _watch)
+    say(f"{purpose}: {len(photographs.usable)} photographs in {', '.join(map(str, sources))}")
     if photographs.left_out:
         say(f"{place}: left out {len(photographs.left_out)} files:")
         for line in photographs.left_out:

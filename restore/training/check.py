@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from restore.compute.device import wait_for_device
 from restore.data.batches import Samples
 from restore.evaluation.strips import stack, strip
 from restore.files.atomic import make_folder
@@ -35,7 +36,7 @@ def check(options: TrainingOptions, parts: Parts) -> None:
     trainer, batches = parts.trainer, parts.batches
     for number, batch in enumerate(batches.after(0, 1 + UPDATES)):
         trainer.step(batch)
-        _finish(trainer.device)
+        wait_for_device(trainer.device)
         if number == 0:
             started = time.monotonic()
     seconds = (time.monotonic() - started) / UPDATES
@@ -56,12 +57,6 @@ def _pairs(samples: Samples, entries: int) -> list[torch.Tensor]:
             pair = degraded, unconditioned(sample.clean, sample.metadata)
             strips.append(strip([sample.layout.render(image, sample.metadata) for image in pair], LARGEST))
     return strips
-
-
-def _finish(device: torch.device) -> None:
-    """Waits until the device has done what it was given: it takes work faster than it does it."""
-    if device.type != "cpu":
-        getattr(torch, device.type).synchronize()
 
 
 def _memory(device: torch.device) -> str:

@@ -7,20 +7,32 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from options.base import Options
+from options.choices import Choices
 
+LearningRate = Annotated[PositiveFloat, Field(le=10)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+Decay = Annotated[NonNegativeFloat, Field(le=1)]
 
 
-class Adam(Options):
+class Optimizer(Options):
+    """What every optimiser has."""
+
+    class_name: str
+    initial_learning_rate: LearningRate = 1e-4
+    """Learning rate of the first update; the scheduler lowers it."""
+
+    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        raise NotImplementedError
+
+
+class Adam(Optimizer):
     """Adam (Kingma and Ba 2015)."""
 
     kind: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
     class_name: Literal["Adam"] = "Adam"
-    initial_learning_rate: PositiveFloat = 1e-4
-    """Learning rate of the first update; the scheduler lowers it."""
     betas: tuple[Momentum, Momentum] = (0.9, 0.999)
     """Memory of the mean and of the mean square of the gradient."""
-    weight_decay: NonNegativeFloat = 0.0
+    weight_decay: Decay = 0.0
     """Pull of every weight towards 0: Adam adds it to the gradient, AdamW takes it off the weight itself."""
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
@@ -39,11 +51,12 @@ class AdamW(Adam):
 
     kind: ClassVar[type[torch.optim.Optimizer]] = torch.optim.AdamW
     class_name: Literal["AdamW"] = "AdamW"
-    weight_decay: NonNegativeFloat = 0.01
+    weight_decay: Decay = 0.01
     """Pull of every weight towards 0, apart from its gradient."""
 
 
-OptimizerOptions = Annotated[Adam | AdamW, Field(discriminator="class_name")]
+OPTIMIZERS = Choices(Optimizer, Adam, AdamW)
+OptimizerOptions = Annotated[Optimizer, OPTIMIZERS]
 
 
 class ReduceLROnPlateau(Options):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from losses import WeightedLoss
 from options.errors import Diverged
 from restore.data.batches import Batch
+from restore.networks.base import Generator
 from restore.training.guard import RETURNS, Guard, first_non_finite, first_non_finite_layer
 from restore.training.option_file import TrainingOptions
 from restore.training.precision import Precision
@@ -30,7 +31,7 @@ class Trainer:
 
     def __init__(
         self,
-        generator: nn.Module,
+        generator: Generator,
         discriminator: nn.Module | None,
         loss: WeightedLoss,
         options: TrainingOptions,
@@ -38,8 +39,7 @@ class Trainer:
         device: torch.device,
         anomaly: bool = False,
     ):
-        layout = torch.channels_last if generator.channels_last else torch.contiguous_format
-        self.generator = generator.to(device, memory_format=layout).train()
+        self.generator = generator.to(device, memory_format=generator.memory_format).train()
         # The crops of a run have one size, and a graph for any size takes much longer to make.
         self.forward = torch.compile(self.generator, dynamic=False) if options.compile else self.generator
         self.discriminator = discriminator and discriminator.to(device).train()

@@ -16,6 +16,7 @@ from transforms.noise.sensor import SensorNoise
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """More noise than 1 leaves nothing of an image from 0 to 1."""
+Constant = Annotated[float, Field(ge=-1, le=1)]
 
 
 class IsoProfile(Options):
@@ -24,15 +25,15 @@ class IsoProfile(Options):
     shot = max(0, A iso + B), read = max(0, C iso^2 + D g^2), g = max(1, iso / max_analog_iso) being the digital gain.
     """
 
-    A: PerPlane[float]
+    A: PerPlane[Constant]
     """Slope of shot [1]."""
-    B: PerPlane[float]
+    B: PerPlane[Constant]
     """Offset of shot [1]."""
-    C: PerPlane[float]
+    C: PerPlane[Constant]
     """Variance of the noise before the analog gain, at ISO 1 [1]."""
-    D: PerPlane[float]
+    D: PerPlane[Constant]
     """Variance of the noise behind the analog gain [1]."""
-    max_analog_iso: PositiveFloat
+    max_analog_iso: Annotated[PositiveFloat, Field(le=10_000_000)]
     """ISO speed from which on the gain is digital."""
 
     def noise(self, iso: float) -> SensorNoise:
@@ -45,7 +46,7 @@ class IsoProfile(Options):
 
 
 class Dng(NoiseModel):
-    """Shot and read noise of a fair camera at the ISO speed, of a known camera, or as given."""
+    """Shot and read noise of a typical camera at the ISO speed, of a known camera, or as given."""
 
     class_name: Literal["dng"] = "dng"
     shot: PerPlane[Share] | None = None

@@ -15,7 +15,7 @@ class Gaussian(NoiseModel):
 
     class_name: Literal["gaussian"] = "gaussian"
     sigma: Share = 0.02
-    """Standard deviation [1]; 0.02 is about that of a fair camera's middle grey at ISO 12500."""
+    """Standard deviation [1]; 0.02 is about that of a typical camera's middle grey at ISO 12500."""
 
     @property
     def heeds_iso(self) -> bool:
@@ -27,7 +27,7 @@ class Gaussian(NoiseModel):
 
 class Mixed(NoiseModel):
     """For a denoiser that does not know the noise: of each image one kind of three, each as likely, 1 to 1.5 times as
-    strong: the noise of a fair camera at iso * factor, white Gaussian noise of sigma * factor, or both."""
+    strong: the noise of a typical camera at iso * factor, white Gaussian noise of sigma * factor, or both."""
 
     class_name: Literal["mixed"] = "mixed"
     sigma: Share = 0.02

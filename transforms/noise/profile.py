@@ -1,14 +1,13 @@
 """The noise of a user's own camera, as calibration measured it."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Generator
 
-from options.base import Options, parse
-from options.errors import UserError
+from options.base import Options, check_path, parse
+from options.json_data import read_json
 from transforms.noise.base import NoiseModel
 from transforms.noise.draws import Planes, per_plane
 from transforms.noise.sensor import SensorNoise
@@ -60,18 +59,11 @@ class CameraProfile(Options):
 
 def read_profile(path: str | Path) -> CameraProfile:
     """The profile that calibration wrote. UserError with a line for each mistake."""
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        remedy = "give the path of a profile that restore.calibrate wrote"
-        raise UserError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
-    except ValueError:  # no JSON, or no text
-        raise UserError(f"{path}: is no JSON file; give a profile that restore.calibrate wrote") from None
-    return parse(CameraProfile, data, str(path))
+    return parse(CameraProfile, read_json(path, "give the path of a profile that restore.calibrate wrote"), str(path))
 
 
 def _read_where_a_path_is_given(camera: Any) -> Any:
-    return read_profile(camera) if isinstance(camera, str) else camera
+    return read_profile(check_path(camera)) if isinstance(camera, str) else camera
 
 
 ProfileOrPath = Annotated[

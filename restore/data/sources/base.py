@@ -1,17 +1,14 @@
-"""What every data set is: an option section that finds its files and reads each of them."""
+"""What every source of photographs is: an option section that finds its files and reads each of them."""
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
 from options.base import Options
 from options.errors import UserError
 from transforms.sensor.mosaic import Mosaic
-
-PathText = Annotated[str, Field(min_length=1)]
 
 
 class Recording(NamedTuple):
@@ -23,7 +20,7 @@ class Recording(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a data set holds; no file has been opened yet."""
+    """What a source holds; no file has been opened yet."""
 
     photographs: list[tuple[Recording, ...]]
     """Of each photograph its recording; of each pair the degraded one and the clean one."""
@@ -31,9 +28,10 @@ class Found(NamedTuple):
     """A line for each file that lacks its partner."""
 
 
-class DataSet(Options):
+class Source(Options):
     """Where photographs come from: an entry of training_path or testing_path."""
 
+    class_name: str
     raw: ClassVar[bool] = False
     """Whether all of them are raw images."""
     paired: ClassVar[bool] = False
@@ -45,7 +43,7 @@ class DataSet(Options):
     def find(self) -> Found:
         """The photographs, by the names of files and folders alone, in the order of their names.
 
-        Raises UserError if a folder is missing, or nothing in it is named as this data set's files are.
+        Raises UserError if a folder is missing, or nothing in it is named as this source's files are.
         """
         raise NotImplementedError
 

@@ -4,31 +4,44 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import model_serializer
 
-from restore.data.sources.base import DataSet, Found, PathText, Recording, found
-from restore.data.sources.reading import PICTURES, RAW_FILES, read_picture_or_raw
-from restore.files.images import files_below
+from options.base import PathText
+from restore.camera.raw_file import RAW_SUFFIXES
+from restore.data.sample_photographs import make_sample_photographs
+from restore.data.sources.base import Found, Recording, Source, found
+from restore.data.sources.reading import read_picture_or_raw
+from restore.files.images import IMAGE_SUFFIXES
+from restore.files.paths import files_below
 from transforms.sensor.mosaic import Mosaic
 
-SUFFIXES = PICTURES | RAW_FILES
 
-
-class Folder(DataSet):
+class Folder(Source):
     """Clean photographs, and raw files whose mosaic is the clean image, in a folder and its subfolders.
 
-    In an option file it is the folder's path alone.
+    In an option file it is the folder's path alone. The folders of the sample photographs are filled on first use.
     """
 
+    class_name: Literal["Folder"] = "Folder"
     path: PathText
+    """The folder, searched with its subfolders."""
+
+    def __str__(self) -> str:
+        return self.path
+
+    @model_serializer
+    def _path_alone(self) -> str:
+        return self.path
 
     def find(self) -> Found:
+        make_sample_photographs(self.path)
         return found(((Recording(file),) for file in _images(self.path)), [], _no_picture(self.path))
 
     def read(self, recording: Recording) -> np.ndarray | Mosaic:
         return read_picture_or_raw(recording)
 
 
-class PairedFolders(DataSet):
+class PairedFolders(Source):
     """Degraded images in one folder, the clean ones of the same scenes in another, with their subfolders.
 
     Partners have the same name, suffix aside, and the same subfolder; both are sRGB pictures, or both raw files.
@@ -60,14 +73,14 @@ Name = tuple[bool, Path]
 
 
 def _images(folder: str) -> list[Path]:
-    return [file for file in files_below(folder) if file.suffix.lower() in SUFFIXES]
+    return [file for file in files_below(folder) if file.suffix.lower() in IMAGE_SUFFIXES | RAW_SUFFIXES]
 
 
 def _by_name(folder: str, left_out: list[str]) -> dict[Name, Path]:
     """The images of a folder by their names. Of two that differ in the suffix alone the second is left out."""
     files: dict[Name, Path] = {}
     for file in _images(folder):
-        name = file.suffix.lower() in RAW_FILES, file.relative_to(folder).with_suffix("")
+        name = file.suffix.lower() in RAW_SUFFIXES, file.relative_to(folder).with_suffix("")
         if name in files:
             left_out.append(f"{file}: named as {files[name].name} is, which was taken; keep one of them")
         files.setdefault(name, file)
@@ -80,5 +93,5 @@ def _alone(file: Path, other: str, name: Name) -> str:
 
 
 def _no_picture(folder: str) -> str:
-    suffixes = ", ".join([*sorted(PICTURES), "raw files"])
-    return f"{folder}: holds no picture; put some there ({suffixes}), or name another"
+    suffixes = ", ".join([*sorted(IMAGE_SUFFIXES), "raw files"])
+    return f"{folder}: holds no image file; put some there ({suffixes}), or name another"

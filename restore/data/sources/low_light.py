@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from restore.data.sources.base import DataSet, Found, PathText, Recording, found
-from restore.data.sources.reading import RAW_FILES, read_mosaic
-from restore.files.images import files_below
+from options.base import PathText
+from restore.camera.raw_file import RAW_SUFFIXES
+from restore.data.sources.base import Found, Recording, Source, found
+from restore.data.sources.reading import read_mosaic
+from restore.files.paths import files_below
 from transforms.sensor.mosaic import Mosaic
 
 SID_FILE = re.compile(r"(?P<scene>(?P<part>\d)\d{4})_\d{2}_(?P<seconds>[\d.]+)s\.\w+")
@@ -19,7 +21,7 @@ ELD_GAINS = {4: 100, 9: 100, 14: 100, 5: 200, 10: 200, 15: 200}
 """Exposure times ISO of the clean image by that of the noisy one, by the noisy one's number; others are not used."""
 
 
-class SID(DataSet):
+class SID(Source):
     """Raw pairs of See in the Dark: short/00001_00_0.1s.ARW and long/00001_00_10s.ARW.
 
     The short exposure is multiplied by the ratio of the two times, 300 at most. Of the Fuji part nothing can be used:
@@ -58,7 +60,7 @@ class SID(DataSet):
         return [(file, name) for file, name in named if name and name["part"] == SID_PARTS[self.part]]
 
 
-class ELD(DataSet):
+class ELD(Source):
     """Raw pairs of the Extreme Low-light Denoising data set: SonyA7S2/scene-1/IMG_0004.ARW and its like.
 
     Of the 16 images of a scene 1, 6, 11 and 16 are clean; 4, 9 and 14 had a 100th of their light, 5, 10 and 15 a 200th,
@@ -93,4 +95,4 @@ class ELD(DataSet):
 
 
 def _raw_files(folder: str | Path) -> list[Path]:
-    return [file for file in files_below(folder) if file.suffix.lower() in RAW_FILES]
+    return [file for file in files_below(folder) if file.suffix.lower() in RAW_SUFFIXES]

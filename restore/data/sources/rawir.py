@@ -5,9 +5,11 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from restore.data.sources.base import DataSet, Found, PathText, Recording, found
+from options.base import PathText
+from restore.data.sources.base import Found, Recording, Source, found
 from restore.data.sources.reading import neutral_mosaic
-from restore.files.images import BadImage, files_below
+from restore.files.images import BadImage
+from restore.files.paths import files_below
 from transforms import unpack
 from transforms.sensor.mosaic import CELL, Mosaic
 
@@ -15,7 +17,7 @@ WHITE = 4095
 """[DN] above a black level of 0."""
 
 
-class RAWIR(DataSet):
+class RAWIR(Source):
     """Clean raw images, 12_3.npy and the like: packed raw (h, w, 4), uint16, of 12 bits.
 
     The cameras' colours are unknown: pictures of them are rendered with white balance 2.15, 1, 1.7.

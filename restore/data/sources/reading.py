@@ -1,32 +1,26 @@
 """Raw images of data sets as the Mosaics that a chain takes: RGGB, with the camera's colours and the noise if known."""
 
 import numpy as np
-import torch
 
 from restore.camera.raw_file import RAW_SUFFIXES, read_raw
 from restore.data.sources.base import Recording
-from restore.files.images import SUFFIXES, read_image
+from restore.files.images import read_image
 from transforms.sensor.bayer import Pattern, unify
-from transforms.sensor.cameras import NEUTRAL, Camera
+from transforms.sensor.cameras import NEUTRAL
 from transforms.sensor.metadata import NoiseProfile, RawMetadata
 from transforms.sensor.mosaic import Mosaic
-
-PICTURES, RAW_FILES = SUFFIXES, RAW_SUFFIXES
 
 
 def read_picture_or_raw(recording: Recording) -> np.ndarray | Mosaic:
     """An sRGB picture or a raw file, told apart by the suffix. Raises BadImage for what is neither."""
-    return read_mosaic(recording) if recording.file.suffix.lower() in RAW_FILES else read_image(recording.file)
+    return read_mosaic(recording) if recording.file.suffix.lower() in RAW_SUFFIXES else read_image(recording.file)
 
 
 def read_mosaic(recording: Recording) -> Mosaic:
     """A raw file, times the recording's gain. Raises BadImage for whatever has no Bayer mosaic."""
     raw, gain = read_raw(recording.file), recording.gain
-    camera = Camera(*(torch.tensor(array, dtype=torch.float32) for array in (raw.rgb_to_camera, raw.white_balance)))
-    noise = NoiseProfile.unknown()
-    if raw.noise_profile:
-        noise = NoiseProfile(*(torch.tensor(array, dtype=torch.float32) for array in raw.noise_profile)).scaled(gain)
-    return Mosaic(unify(raw.mosaic, raw.pattern) * np.float32(gain), RawMetadata(camera, noise))
+    metadata = raw.metadata._replace(noise=raw.metadata.noise.scaled(gain))
+    return Mosaic(unify(raw.linear(), raw.pattern) * np.float32(gain), metadata)
 
 
 def neutral_mosaic(values: np.ndarray, pattern: Pattern) -> Mosaic:

@@ -6,9 +6,11 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from restore.data.sources.base import DataSet, Found, PathText, Recording, found
+from options.base import PathText
+from restore.data.sources.base import Found, Recording, Source, found
 from restore.data.sources.reading import neutral_mosaic
-from restore.files.images import BadImage, files_below
+from restore.files.images import BadImage
+from restore.files.paths import files_below
 from transforms.sensor.bayer import Pattern
 from transforms.sensor.mosaic import Mosaic
 
@@ -20,7 +22,7 @@ SCENE_FOLDER = re.compile(r"\d{4}_(?P<scene>\d{3})_(?P<phone>[A-Z0-9]{2})_.+")
 NOISY_FILE = re.compile(r"(\d{4})_NOISY_RAW_(\d{3})\.MAT", re.IGNORECASE)
 
 
-class SIDD(DataSet):
+class SIDD(Source):
     """Raw pairs of SIDD-Medium: Data/0001_001_S6_00100_00060_3200_L/0001_NOISY_RAW_010.MAT and 0001_GT_RAW_010.MAT.
 
     The colours of the phones are not read: pictures of them are rendered with white balance 2.15, 1, 1.7.

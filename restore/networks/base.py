@@ -1,0 +1,75 @@
+"""What every network that restores has in common: the options of its section, and the facts that its users ask for."""
+
+from abc import ABC, abstractmethod
+from typing import Annotated
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from options.base import Options
+from restore.networks.padding import crop, pad_to_multiple
+
+Planes = Annotated[PositiveInt, Field(le=1024)]
+
+
+class NetworkOptions(Options):
+    """The section "generator" of an option file; each network adds its own options to these."""
+
+    class_name: str
+    n_channels: Planes
+    """Planes of the image: 4 for packed raw (R, G1, G2, B), 3 for sRGB."""
+    in_channels: Planes | None = None
+    """Planes that go in, the image's first; null: the image's alone. 8 with a NoiseLevelMap."""
+    scale: int = Field(default=1, ge=1, le=4)
+    """How many times larger each side of the restored image is than that of the degraded one."""
+    use_sigmoid: bool = False
+    """Ends with a sigmoid, so that the output lies in 0..1."""
+
+    @property
+    @abstractmethod
+    def stages(self) -> tuple[int, ...]:
+        """A number for each stage of the network, which the information file shows as "config"."""
+
+    @abstractmethod
+    def build(self) -> "Generator":
+        """A network with random weights."""
+
+
+class Generator(nn.Module, ABC):
+    """Restores (B, in_channels, H, W) -> (B, n_channels, scale * H, scale * W) of the same dtype, for any H and W.
+
+    A network computes in `core`, on images whose sides are multiples of size_multiple; forward pads and crops.
+    Both images show the same area: pixel i of a side of the degraded one has the light around pixel
+    scale * i + (scale - 1) / 2 of the restored one. For packed raw these are pixels of the mosaics, not of the planes.
+    """
+
+    channels_last: bool = False
+    """Whether weights and images in channels-last memory are faster."""
+    half_precision_safe: bool = False
+    """Whether it trains and restores under autocast to float16 and bfloat16."""
+
+    def __init__(self, n_channels: int, in_channels: int | None = None, scale: int = 1, size_multiple: int = 1):
+        super().__init__()
+        self.n_channels = n_channels
+        """Planes of the restored image."""
+        self.in_channels = in_channels or n_channels
+        """Planes that go in: those of the degraded image, then others, such as a noise level map."""
+        self.scale = scale
+        """How many times larger each side of the restored image is."""
+        self.size_multiple = size_multiple
+        """What H and W are padded to a multiple of [pixels of the degraded image]."""
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The layout in memory in which weights and images are fastest."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def forward(self, degraded: Tensor) -> Tensor:
+        height, width = degraded.shape[-2:]
+        restored = self.core(pad_to_multiple(degraded, self.size_multiple))
+        return crop(restored, self.scale * height, self.scale * width)
+
+    @abstractmethod
+    def core(self, degraded: Tensor) -> Tensor:
+        """As forward, for H and W that are multiples of size_multiple."""
