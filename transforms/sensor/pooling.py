@@ -69,7 +69,7 @@ def _weights(sites: int, coarse: int, fine: int, scale: int, sigma: float) -> cs
     weights /= weights.sum(1, keepdims=True)
     # Mirrored about the outermost row or column of the mosaic, a plane finds its own sites again.
     side = PITCH * sites
-    position = np.abs(PITCH * seen + fine) % (2 * side - 2)
+    position = (PITCH * seen + fine) % (2 * side - 2)
     position = np.minimum(position, 2 * side - 2 - position)
     rows = np.broadcast_to(np.arange(sites // scale)[:, None], seen.shape)
     entries = weights.ravel().astype(np.float32), (rows.ravel(), position.ravel() // PITCH)
@@ -79,11 +79,11 @@ def _weights(sites: int, coarse: int, fine: int, scale: int, sigma: float) -> cs
 def _footprint(distance: np.ndarray, scale: int, sigma: float) -> np.ndarray:
     """How a coarse pixel weighs light at this distance [px of the fine mosaic] from its centre.
 
-    A box as wide as the pixel, then a box as wide as the pitch of a plane, then the Gaussian. With the second box, and
-    the first rounded down to a multiple of the pitch, the weighted mean of the sites' positions is the centre exactly.
+    A box as wide as the pixel, then one as wide as the pitch of a plane, then the Gaussian. With the second box the
+    sites' weights have the same sum and the centre for their mean position: at even scales wherever the centre lies, at
+    odd scales since it lies in the middle of a pixel.
     """
-    width = max(scale // PITCH, 1) * PITCH
-    outer, inner = (width + PITCH) / 2, (width - PITCH) / 2
+    outer, inner = (scale + PITCH) / 2, (scale - PITCH) / 2
     return sum(
         sign * _twice_integrated(distance + edge, sigma)
         for sign, edge in ((1, outer), (-1, inner), (-1, -inner), (1, -outer))
