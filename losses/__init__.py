@@ -112,7 +112,10 @@ def _adversarial(sections: Mapping[str, TermOptions]) -> dict[str, AdversarialOp
 def _warnings(sections: Mapping[str, TermOptions]) -> list[str]:
     comparing = {name: section for name, section in sections.items() if section.family != "gan"}
     if not comparing:
-        return ["losses: no term compares with the clean image: the validation loss is always 0; add a pixel term"]
+        return [
+            "losses: no term compares with the clean image, so nothing holds the restored image to it; add a pixel "
+            "term. The validation loss is the mean absolute difference"
+        ]
     if all(isinstance(section, Ssim | MsSsim) for section in comparing.values()):
         names = ", ".join(comparing)
         return [f"losses: {names} hardly sees brightness and colour and is not meant to train alone; add an L1"]

@@ -19,7 +19,8 @@ class AdversarialOptions(TermOptions):
 
     family: ClassVar = "gan"
     critic_steps: Annotated[PositiveInt, Field(le=100)] = 1
-    """Updates of the discriminator to one update of the generator."""
+    """Updates of the discriminator to one update of the generator. All see the same batch, where the WGAN papers draw
+    a new one each: so an iteration stands for one batch, whatever the losses."""
 
     @property
     def penalises_gradient(self) -> bool:

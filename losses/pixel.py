@@ -51,6 +51,10 @@ class Ssim(TermOptions):
     family: ClassVar = "pixel"
     class_name: Literal["ssim"] = "ssim"
 
+    @property
+    def smallest_side(self) -> int:
+        return StructuralLoss.smallest_side
+
     def build(self) -> nn.Module:
         return StructuralLoss()
 
@@ -60,6 +64,10 @@ class MsSsim(TermOptions):
 
     family: ClassVar = "pixel"
     class_name: Literal["ms_ssim"] = "ms_ssim"
+
+    @property
+    def smallest_side(self) -> int:
+        return MultiScaleStructuralLoss.smallest_side
 
     def build(self) -> nn.Module:
         return MultiScaleStructuralLoss()

@@ -22,9 +22,11 @@ class StructuralLoss(nn.Module):
     windows of 11 x 11 pixels, sigma 1.5, K1 0.01, K2 0.03, data range 1, population covariance.
     """
 
+    smallest_side = WINDOW
+
     def forward(self, restored: Tensor, clean: Tensor) -> Tensor:
         """Two (B, C, H, W), nominally 0..1 -> scalar. UserError where a side is below 11 pixels."""
-        _require_side(restored, WINDOW, "ssim")
+        _require_side(restored, self.smallest_side, "ssim")
         luminance, contrast = _similarities(restored, clean)
         return 1 - (luminance * contrast).mean()
 
@@ -37,9 +39,11 @@ class MultiScaleStructuralLoss(nn.Module):
     Source: Wang, Simoncelli and Bovik, Multi-Scale Structural Similarity for Image Quality Assessment, 2003.
     """
 
+    smallest_side = (WINDOW - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
+
     def forward(self, restored: Tensor, clean: Tensor) -> Tensor:
         """Two (B, C, H, W), nominally 0..1 -> scalar. UserError where a side is not above 160 pixels."""
-        _require_side(restored, (WINDOW - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1, "ms_ssim")
+        _require_side(restored, self.smallest_side, "ms_ssim")
         similarity = 1.0
         for scale, weight in enumerate(SCALE_WEIGHTS):
             if scale > 0:

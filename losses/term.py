@@ -23,6 +23,11 @@ class TermOptions(Options):
     weight: Weight = 1.0
     """What the term is multiplied by in the sum [1]; 0 leaves it out."""
 
+    @property
+    def smallest_side(self) -> int:
+        """Sides of the images that it takes are no shorter [px]."""
+        return 1
+
     def build(self) -> nn.Module:
         """The finished term; what it is called with is said in losses/weighted.py."""
         raise NotImplementedError

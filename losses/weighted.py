@@ -62,8 +62,13 @@ class WeightedLoss(nn.Module):
         return self._values(list(self.terms), restored, clean, metadata, discriminator)
 
     def comparison(self, restored: Tensor, clean: Tensor, metadata: Metadata) -> Tensor:
-        """The weighted sum of the terms that compare with the clean image, the validation loss: a scalar."""
+        """The weighted sum of the terms that compare with the clean image, the validation loss: a scalar.
+
+        Where an adversarial term stands alone, it is the mean absolute difference: best.pth must mean something.
+        """
         comparing = [name for name, section in self.sections.items() if section.family != "gan"]
+        if not comparing:
+            return (restored.float() - clean.float()).abs().mean()
         return self.total(self._values(comparing, restored, clean, metadata, None))
 
     def total(self, values: dict[str, Tensor]) -> Tensor:

@@ -2,7 +2,7 @@
 
 import sys
 
-from restore.command.arguments import calibration_arguments, run
+from restore.command.arguments import calibration_arguments, run_command
 
 if __name__ == "__main__":
     ARGUMENTS = calibration_arguments()  # answers --help before the imports below, which take seconds
@@ -176,4 +176,4 @@ def _refuse_folders(arguments: Namespace, written: Path, argument: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, ARGUMENTS))
+    sys.exit(run_command(main, ARGUMENTS))

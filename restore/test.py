@@ -2,7 +2,7 @@
 
 import sys
 
-from restore.command.arguments import run, testing_arguments
+from restore.command.arguments import flags, run_command, testing_arguments
 
 if __name__ == "__main__":
     ARGUMENTS = testing_arguments()  # answers --help before the imports below, which take seconds
@@ -39,7 +39,8 @@ SampleOf = Callable[[Path, np.ndarray], Sample]
 
 
 def main(arguments: Namespace) -> None:
-    restorer = Restorer(arguments.model, arguments.device)
+    with flags(device="--device"):
+        restorer = Restorer(arguments.model, arguments.device)
     print(describe_device(restorer.device))
     print(f"model: {restorer.path}, {restorer.weights_report}")
     source, output = Path(arguments.input), Path(arguments.output)
@@ -158,4 +159,4 @@ def _size(image: Tensor) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, ARGUMENTS))
+    sys.exit(run_command(main, ARGUMENTS))

@@ -12,6 +12,18 @@ import cv2
 import pytest
 import torch
 
+import losses
+from options.base import parse
+from restore.command.arguments import training_arguments
+from restore.data.batches import Batch
+from restore.networks import build_generator
+from restore.networks.discriminators import PatchDiscriminatorOptions
+from restore.training.optimizers import Adam
+from restore.training.precision import choose_precision
+from restore.training.schedules import ScheduleSection
+from restore.training.trainer import Trainer
+from transforms import RGGB
+
 ROOT = Path(__file__).parents[1]
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
@@ -83,3 +95,44 @@ def photograph_pieces(rng, count, size):
     picture = torch.from_numpy(data.astronaut()).permute(2, 0, 1).float() / 255
     corners = torch.randint(0, picture.shape[-1] - size, (count, 2), generator=rng).tolist()
     return torch.stack([picture[:, top : top + size, left : left + size] for top, left in corners])
+
+
+def train(*words):
+    """`python -m restore.train words`, on the CPU, in this process."""
+    from restore.train import main
+
+    main(training_arguments(["--device", "cpu", *map(str, words)]))
+
+
+CPU = torch.device("cpu")
+
+
+def trainer_of(terms, amp="off", scheduler=None, discriminator=None, grad_clip=0.4, precision=None, anomaly=False):
+    """A trainer of a small UNet with these losses, always begun with the same weights."""
+    torch.manual_seed(0)
+    loss = losses.build(terms, 4)
+    judge = discriminator or PatchDiscriminatorOptions(width=8, n_layers=1)
+    schedule = parse(ScheduleSection, scheduler or {"class_name": "ReduceLROnPlateau"})
+    return Trainer(
+        build_generator({"class_name": "UNet", "n_channels": 4, "widths": [8]}),
+        judge.build(4) if loss.adversarial else None,
+        loss,
+        Adam(initial_learning_rate=1e-3),
+        schedule.build(1e-3, iterations=100),
+        precision or choose_precision(amp, CPU, True, not loss.adversarial),
+        CPU,
+        grad_clip=grad_clip,
+        anomaly=anomaly,
+    )
+
+
+def batch(seed=0, size=16, count=2):
+    rng = torch.Generator().manual_seed(seed)
+    clean = torch.rand(count, 4, size, size, generator=rng)
+    files = tuple("abcdefgh"[:count])
+    return Batch(clean + 0.1 * torch.randn(clean.shape, generator=rng), clean, None, RGGB, files)
+
+
+def parameters(network):
+    """All of a network's weights in one row."""
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()]).clone()

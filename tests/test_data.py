@@ -12,7 +12,8 @@ from conftest import ROOT
 
 import transforms
 from options.errors import UserError
-from restore.data.batches import Batches, Samples, ValidationBatches
+from restore.compute.process import Process
+from restore.data.batches import Batches, Samples, ValidationBatches, failure_of_workers
 from restore.data.sample_photographs import TRAIN, VALIDATION
 from restore.data.sources import Folder
 from restore.data.store import STORE, open_photographs
@@ -79,6 +80,56 @@ def test_an_epoch_takes_every_photograph_at_most_once_and_the_order_changes(work
     assert all(len(set(files)) == 6 for files in epochs)
     assert len({tuple(files) for files in epochs}) == 4
     assert len({file for files in epochs for file in files}) == 7, "what one epoch leaves over, another takes"
+
+
+def test_the_processes_of_a_run_share_each_batch_among_them(workplace):
+    folder = write_photographs(workplace / "photos", 9)
+    whole = list(batches_of(folder, batch_size=4).after(0, 5))
+    for rank in range(2):
+        share = Batches(samples_of(folder), 4, 0, CPU, Process(rank, 2)).after(0, 5)
+        for batch, part in zip(whole, share, strict=True):
+            assert torch.equal(part.degraded, batch.degraded[rank::2])
+            assert part.files == batch.files[rank::2]
+
+
+def test_the_order_of_all_photographs_is_drawn_once_an_epoch(workplace, monkeypatch):
+    batches = batches_of(write_photographs(workplace / "photos", 7), batch_size=1)
+    drawn = []
+    permutation = torch.randperm
+    monkeypatch.setattr(torch, "randperm", lambda *given, **named: drawn.append(given) or permutation(*given, **named))
+    list(batches.after(3, 16))  # of three epochs of seven batches
+    assert len(drawn) == 3
+
+
+def test_the_parts_of_a_batch_are_the_batch(workplace):
+    (batch,) = batches_of(write_photographs(workplace / "photos", 6), batch_size=6).after(0, 1)
+    parts = batch.parts(3)
+    assert [len(part.degraded) for part in parts] == [2, 2, 2]
+    assert torch.equal(torch.cat([part.degraded for part in parts]), batch.degraded)
+    assert sum((part.files for part in parts), ()) == batch.files
+    shots = [part.metadata.noise.shot for part in parts]
+    assert torch.equal(torch.cat(shots), batch.metadata.noise.shot)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers are "
+            "out of shared memory. Please try to raise your shared memory limit.",
+            "set workers to 0",
+        ),
+        ("unable to write to file </torch_7_8_9>: No space left on device (28)", "set workers to 0"),
+        ("DataLoader worker (pid 7) is killed by signal: Killed. ", "process 7, which makes samples, is killed"),
+        ("DataLoader worker (pid(s) 7) exited unexpectedly", "process 7, which makes samples, exited unexpectedly"),
+    ],
+)
+def test_the_end_of_a_worker_is_told_in_one_line_with_its_remedy(text, line):
+    assert line in str(failure_of_workers(RuntimeError(text)))
+
+
+def test_an_error_in_a_workers_work_is_not_taken_for_its_end():
+    assert failure_of_workers(RuntimeError("The size of tensor a must match the size of tensor b")) is None
 
 
 def test_another_seed_and_another_epoch_give_other_samples(workplace):

@@ -158,7 +158,8 @@ def test_raw_data_sets_in_a_3_channel_run_are_a_mistake_and_paired_folders_are_n
     with pytest.raises(UserError) as caught:
         read_option_file(path)
     assert str(caught.value) == (
-        f"{path}: training_path.1: ELD holds raw images, but generator.n_channels is 3; set it to 4"
+        f"{path}: training_path.1: ELD holds RGGB images, but transforms_train gives sRGB samples; "
+        f"add an RgbToRawTransform"
     )
     with pytest.raises(UserError, match="transforms_train: nothing degrades the image"):
         read_option_file(option_file(**srgb, training_path=[pairs, "photos"]))
@@ -174,7 +175,7 @@ def test_pairs_that_the_chain_cannot_take_are_a_mistake_seen_before_anything_is_
     with pytest.raises(UserError) as caught:
         read_option_file(path)
     assert str(caught.value).splitlines() == [
-        f"{path}: training_path.1: SIDD holds pairs, and Downsample would average their noise away; "
+        f"{path}: training_path.1: SIDD holds pairs, and Downsample would average the noise away; "
         f"remove it from transforms_train",
         f"{path}: testing_path.0: SIDD does not tell its noise, and VarianceStabilization has to know it; "
         f"remove it from transforms_test",

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import command
-from test_trainer import batch, parameters, trainer_of
+from conftest import batch, command, parameters, train, trainer_of
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from options.errors import Diverged
-from restore.command.arguments import training_arguments
-from restore.train import main
+from losses import WeightedLoss
+from options.errors import Diverged, UserError
 from restore.training.guard import IN_A_ROW, RETURNS
+from restore.training.trainer import Trainer
 
 L1 = {"pixel": {"class_name": "L1"}}
 GAN = {"pixel": {"class_name": "L1"}, "gan": {"class_name": "wgan"}}
@@ -42,11 +42,11 @@ def in_a_gradient(trainer):
 )
 def test_an_update_that_is_not_finite_is_left_out_named_once_and_counted(plant, name):
     trainer = trainer_of(L1)
-    trainer.step(batch())
+    trainer.step([batch()])
     before = parameters(trainer.generator)
     spoil = plant(trainer)
     for _ in range(3):
-        terms = trainer.step(spoil(batch()))
+        terms = trainer.step([spoil(batch())])
     assert torch.equal(parameters(trainer.generator), before)
     assert terms["skipped_updates"] == 3
     assert trainer.iteration == 4
@@ -57,11 +57,11 @@ def test_an_update_that_is_not_finite_is_left_out_named_once_and_counted(plant, 
 
 def test_the_discriminator_too_is_left_as_it_was():
     trainer = trainer_of(GAN)
-    trainer.step(batch())
+    trainer.step([batch()])
     before = parameters(trainer.discriminator), parameters(trainer.generator)
     spoilt = batch()
     spoilt.clean[0, 0, 0, 0] = math.nan
-    trainer.step(spoilt)
+    trainer.step([spoilt])
     assert torch.equal(parameters(trainer.discriminator), before[0])
     assert torch.equal(parameters(trainer.generator), before[1])
     assert "discriminator/loss" in trainer.guard.take_notices()[0]
@@ -72,49 +72,46 @@ def test_a_good_update_between_starts_the_count_anew_and_ten_in_a_row_are_diverg
     spoil = in_an_image(trainer)
     for _ in range(2):
         for _ in range(IN_A_ROW - 1):
-            trainer.step(spoil(batch()))
-        trainer.step(batch())
+            trainer.step([spoil(batch())])
+        trainer.step([batch()])
     for _ in range(IN_A_ROW - 1):
-        trainer.step(spoil(batch()))
+        trainer.step([spoil(batch())])
     with pytest.raises(Diverged, match="10 updates in a row"):
-        trainer.step(spoil(batch()))
+        trainer.step([spoil(batch())])
 
 
 def test_training_goes_on_after_a_bad_batch_as_if_it_had_not_been():
     one, other = trainer_of(L1), trainer_of(L1)
-    one.step(in_an_image(one)(batch(7)))
+    one.step([in_an_image(one)(batch(7))])
     for number in range(3):
-        one.step(batch(number))
-        other.step(batch(number))
+        one.step([batch(number)])
+        other.step([batch(number)])
     assert torch.equal(parameters(one.generator), parameters(other.generator))
 
 
 @pytest.mark.parametrize(("plant", "layer"), [(in_an_image, "down_levels.0.0"), (in_a_gradient, "tail.weight")])
 def test_anomaly_names_the_layer_where_it_arose(plant, layer):
-    trainer = trainer_of(L1)
-    trainer.anomaly = True
-    trainer.step(plant(trainer)(batch()))
+    trainer = trainer_of(L1, anomaly=True)
+    trainer.step([plant(trainer)(batch())])
     assert f"arising in {layer} " in trainer.guard.take_notices()[0]
-
-
-def train(*words):
-    main(training_arguments(["--device", "cpu", *map(str, words)]))
 
 
 @pytest.fixture
 def poisoned(monkeypatch):
-    """Makes the pixel term NaN in the calls between two numbers, whatever is trained."""
+    """Makes the pixel term NaN, in training and in validation, while the update is between two numbers."""
     from losses.pixel import L1 as Section
 
     def plant(first, last):
-        calls = iter(range(1, 10**9))
+        updates = [0]
         build = Section.build
+
+        def spoil(value):
+            updates[0] += torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+            return value * (math.nan if first <= updates[0] <= last else 1)
 
         def built(self):
             term = build(self)
-            term.register_forward_hook(
-                lambda *called: called[2] * (math.nan if first <= next(calls) <= last and called[0].training else 1)
-            )
+            term.register_forward_hook(lambda *called: spoil(called[2]))
             return term
 
         monkeypatch.setattr(Section, "build", built)
@@ -123,17 +120,60 @@ def poisoned(monkeypatch):
 
 
 def test_a_run_that_diverges_goes_back_with_half_the_learning_rate_and_comes_to_its_end(option_file, poisoned, capsys):
-    poisoned(27, 36)  # after 20 updates and the 6 images of their validation: ten in a row
+    poisoned(21, 30)  # ten in a row after the first savepoint
     train("-opt", option_file(total_iterations=40, validate_every=20), "--run-name", "back")
     printed = capsys.readouterr().out
     assert "10 updates in a row were not finite: back to iteration 20 with the learning rate 0.0005" in printed
     assert "first not finite: loss/pixel at iteration 21" in printed
     information = json.loads(Path("model_zoo/back/model_40.json").read_text())
     assert information["last_learning_rate"] == 5e-4
+    events = EventAccumulator("tensorboard_logs/back")
+    events.Reload()
+    steps = [point.step for point in events.Scalars("loss/total")]
+    assert steps == sorted(set(steps)), "the curve of the updates that were undone is gone"
+
+
+def test_the_photographs_of_a_validation_loss_that_is_not_finite_are_named(option_file, monkeypatch):
+    measure = WeightedLoss.comparison
+    calls = iter(range(1, 10**9))
+
+    def one_of_six(self, restored, clean, metadata):
+        value = measure(self, restored, clean, metadata)
+        return value * (math.nan if restored.shape == clean.shape and next(calls) % 6 == 4 else 1)
+
+    monkeypatch.setattr(WeightedLoss, "comparison", one_of_six)
+    with pytest.raises(Diverged, match=r"validation loss at iteration 5 is nan \(photographs: val/2\.png\)"):
+        train("-opt", option_file(), "--run-name", "named")
+
+
+def test_a_state_that_is_not_finite_never_replaces_a_good_one(option_file, monkeypatch):
+    end_savepoint = Trainer.end_savepoint
+
+    def spoilt(self, loss):
+        end_savepoint(self, loss)
+        if self.iteration == 10:
+            next(iter(self.optimizers["generator"].state.values()))["exp_avg"][0] = math.nan
+
+    monkeypatch.setattr(Trainer, "end_savepoint", spoilt)
+    with pytest.raises(Diverged, match=r"the state to save is not finite \(optimizer/generator, state, 0, exp_avg\)"):
+        train("-opt", option_file(), "--run-name", "spoilt")
+    state = torch.load("model_zoo/spoilt/state.pth", weights_only=True)
+    assert state["progress"]["iteration"] == 5
+    assert all(moment["exp_avg"].isfinite().all() for moment in state["optimizer/generator"]["state"].values())
+
+
+def test_pretrained_weights_that_are_not_finite_are_a_mistake_and_leave_no_run(option_file):
+    train("-opt", option_file(), "--run-name", "made")
+    weights = torch.load("model_zoo/made/best.pth", weights_only=True)
+    weights["tail.weight"][0] = math.nan
+    torch.save(weights, "nan.pth")
+    with pytest.raises(UserError, match=r"nan\.pth"):
+        train("-opt", option_file(pretrained_model="nan.pth"), "--run-name", "tuned")
+    assert not Path("model_zoo/tuned").exists()
 
 
 def test_a_run_that_diverges_for_good_stops_and_what_was_good_is_still_there(option_file, poisoned):
-    poisoned(12, 10**9)  # after 5 updates and their validation
+    poisoned(6, 10**9)
     with pytest.raises(
         Diverged, match=rf"after going back {RETURNS} times; first not finite: loss/pixel at iteration 6"
     ):
@@ -141,13 +181,13 @@ def test_a_run_that_diverges_for_good_stops_and_what_was_good_is_still_there(opt
     run = Path("model_zoo/lost")
     assert sorted(file.name for file in run.glob("model_*.pth")) == ["model_5.pth"]
     state = torch.load(run / "state.pth", weights_only=True)
-    assert state["iteration"] == 5
-    assert all(tensor.isfinite().all() for tensor in state["networks"]["generator"].values())
+    assert state["progress"]["iteration"] == 5
+    assert all(tensor.isfinite().all() for tensor in state["generator"].values())
     assert json.loads((run / "best.json").read_text())["iteration"] == 5
 
 
 def test_a_run_that_diverged_is_resumed_from_its_good_state(option_file, poisoned, monkeypatch):
-    poisoned(12, 10**9)
+    poisoned(6, 10**9)
     with pytest.raises(Diverged):
         train("-opt", option_file(), "--run-name", "again")
     monkeypatch.undo()

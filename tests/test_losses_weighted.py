@@ -87,10 +87,16 @@ def test_structural_terms_warn_when_they_train_alone():
     assert beside.warnings == []
 
 
-def test_an_adversarial_term_alone_warns_of_the_empty_validation_loss():
+def test_an_adversarial_term_alone_warns_and_validation_goes_by_the_mean_absolute_difference():
     weighted = losses.build({"judge": {"class_name": "gan"}}, n_channels=4)
-    assert "the validation loss is always 0" in weighted.warnings[0]
-    assert weighted.comparison(RESTORED, CLEAN, {}).item() == 0
+    assert "The validation loss is the mean absolute difference" in weighted.warnings[0]
+    assert weighted.comparison(RESTORED, CLEAN, {}).item() == pytest.approx((RESTORED - CLEAN).abs().mean().item())
+    assert weighted.comparison(RESTORED * float("nan"), CLEAN, {}).isnan()
+
+
+def test_a_term_of_the_sums_name_is_refused():
+    with pytest.raises(UserError, match=r"^losses\.total: "):
+        losses.build({"total": {"class_name": "L1"}}, n_channels=4)
 
 
 def test_two_adversarial_terms_are_refused():

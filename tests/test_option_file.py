@@ -230,7 +230,8 @@ def test_contradictions_between_sections_that_are_whole_are_reported_beside_the_
     assert mistakes_of(path) == [
         f'{path}: transforms_test.0.w: "64" given; input should be a valid integer',
         f"{path}: batch_size: 0 given; input should be greater than 0",
-        f"{path}: transforms_train: gives 3 channels, but generator.n_channels is 4; add an RgbToRawTransform",
+        f"{path}: transforms_train: gives 3 channels, but generator.n_channels is 4; "
+        "set generator.n_channels to 3, or add an RgbToRawTransform",
         f'{path}: losses.gan: wgan needs a discriminator; add "discriminator": {{"class_name": "PatchDiscriminator"}}',
         f"{path}: scheduler.min_lr: 1e-05 is not below optimizer.initial_learning_rate, 1e-06, so the learning rate "
         f"would never fall; give a smaller one",
@@ -332,7 +333,7 @@ def test_a_path_that_no_file_can_have_is_a_mistake(quickstart, entry):
     assert len(line.removeprefix(str(path))) < 250
 
 
-@pytest.mark.parametrize("name", ["", "x" * 101, "a\0b", "a\nb", "a/b", " a"])
+@pytest.mark.parametrize("name", ["", "x" * 61, "a\0b", "a\nb", "a/b", " a"])
 def test_a_name_that_cannot_name_files_is_a_mistake(quickstart, name):
     path = quickstart(name=name)
     (line,) = mistakes_of(path)
@@ -353,3 +354,30 @@ def test_long_values_and_keys_are_shortened_in_messages(quickstart):
     lines = mistakes_of(path)
     assert len(lines) == 2
     assert all(letter * 61 not in line for line in lines for letter in "nckv")
+
+
+def test_crops_too_small_for_a_loss_or_the_discriminator_are_a_mistake_of_the_file(quickstart):
+    crop = {"class_name": "RandomCrop", "h": 40, "w": 40}
+    path = quickstart(
+        transforms_train=[crop, *RAW_CHAIN[1:]],
+        losses={"pixel": {"class_name": "L1"}, "gan": {"class_name": "gan"}, "fine": {"class_name": "ms_ssim"}},
+        discriminator={"class_name": "PatchDiscriminator"},
+    )
+    lines = mistakes_of(path)
+    assert any(
+        "transforms_train.0: 40 x 40 given, too small to compute losses.fine (ms_ssim) on; give at" in line
+        for line in lines
+    )
+    assert any(
+        "transforms_train.0: 40 x 40 given, too small to show to PatchDiscriminator; give at least 48" in line
+        for line in lines
+    )
+
+
+def test_a_generator_of_another_scale_than_the_chain_is_a_mistake_of_the_file(quickstart):
+    path = quickstart(generator={"class_name": "UNet", "n_channels": 4, "scale": 2})
+    lines = mistakes_of(path)
+    assert [line.split(": ", 1)[1] for line in lines] == [
+        f"{chain}: makes clean images 1 times as large as degraded ones, but generator.scale is 2; give both the same"
+        for chain in ("transforms_train", "transforms_test")
+    ]

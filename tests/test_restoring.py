@@ -236,7 +236,7 @@ def test_a_model_that_is_not_whole_is_one_line_that_names_the_file(raw_model, sp
 def test_a_model_or_device_that_is_not_there_is_a_mistake(raw_model):
     with pytest.raises(UserError, match="--model: nowhere is not there"):
         load_model("nowhere")
-    with pytest.raises(UserError, match='--device: "cuda:99" cannot be used'):
+    with pytest.raises(UserError, match=r'^device: "cuda:99" cannot be used'):
         load_model(raw_model, "cuda:99")
 
 

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import command
+from conftest import command, train
 
 from options.errors import Interrupted, SaveError, UserError
-from restore.command.arguments import training_arguments
 from restore.runs.checkpoints import Checkpoints
-from restore.train import main
 from restore.training.trainer import Trainer
 
 
@@ -24,10 +22,6 @@ def weights(run, iteration=20):
 def assert_same_bits(one, other):
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-def train(*words):
-    main(training_arguments(["--device", "cpu", *map(str, words)]))
 
 
 def stop(process, number, run, savepoint):
@@ -75,8 +69,8 @@ def test_an_interrupted_run_saves_its_last_update_and_goes_on_to_the_same_bits(u
     assert status == 128 + number
     assert "Traceback" not in err
     state = torch.load(run / "state.pth", weights_only=True)
-    assert 5 <= state["iteration"] < 60
-    assert f"state saved at iteration {state['iteration']}" in out
+    assert 5 <= state["progress"]["iteration"] < 60
+    assert f"state saved at iteration {state['progress']['iteration']}" in out
     train("--resume", run)
     assert_same_bits(weights("stopped", 60), expected)
 
@@ -92,10 +86,10 @@ def interrupt_after(monkeypatch, updates):
     """Ctrl+C, sent by the process to itself in the middle of the update of this number."""
     step = Trainer.step
 
-    def interrupted(self, batch):
+    def interrupted(self, parts):
         if self.iteration + 1 == updates:
             os.kill(os.getpid(), signal.SIGINT)
-        return step(self, batch)
+        return step(self, parts)
 
     monkeypatch.setattr(Trainer, "step", interrupted)
 
@@ -120,9 +114,9 @@ def test_networks_that_draw_random_numbers_go_on_to_the_same_bits_wherever_they_
     train("--resume", "model_zoo/parted")
     whole, parted = (torch.load(f"model_zoo/{run}/state.pth", weights_only=True) for run in ("whole", "parted"))
     assert torch.equal(whole["random_state"]["cpu"], parted["random_state"]["cpu"])
-    for name in whole["networks"]:
-        assert_same_bits(whole["networks"][name], parted["networks"][name])
-        one, other = (state["optimizers"][name] for state in (whole, parted))
+    for name in {"generator", "discriminator"} & whole.keys():
+        assert_same_bits(whole[name], parted[name])
+        one, other = (state[f"optimizer/{name}"] for state in (whole, parted))
         assert one["param_groups"] == other["param_groups"]
         assert all(torch.equal(one["state"][n]["exp_avg_sq"], other["state"][n]["exp_avg_sq"]) for n in one["state"])
 

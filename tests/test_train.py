@@ -10,12 +10,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import command
+from conftest import command, train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from options.errors import UserError
-from restore.command.arguments import training_arguments
-from restore.train import main
 from restore.training.option_file import read_option_file
 
 INFORMATION = [
@@ -48,10 +46,6 @@ INFORMATION = [
     "final_test_loss",
     "final_val_loss",
 ]
-
-
-def train(*words):
-    main(training_arguments(["--device", "cpu", *map(str, words)]))
 
 
 @pytest.fixture
@@ -186,7 +180,7 @@ def test_an_exception_saves_the_state_and_exits_with_1(option_file, workplace):
     assert process.returncode == 1
     assert "FileNotFoundError" in err
     assert "state saved at iteration" in out
-    assert torch.load(state, weights_only=True)["iteration"] > 0
+    assert torch.load(state, weights_only=True)["progress"]["iteration"] > 0
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "code"])

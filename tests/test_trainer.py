@@ -4,69 +4,27 @@ import copy
 
 import pytest
 import torch
+from conftest import CPU, batch, parameters, trainer_of
 from torch import nn
 
-import losses
-from options.base import parse
-from options.errors import UserError
-from restore.data.batches import Batch
-from restore.networks import build_generator
-from restore.training.option_file import TrainingOptions
+from options.errors import Diverged, UserError
 from restore.training.precision import Precision, choose_precision
-from restore.training.trainer import Trainer
-
-CPU = torch.device("cpu")
-FLOAT32 = choose_precision("off", CPU, True, True)
-
-
-def trainer_of(terms, **changes):
-    torch.manual_seed(0)
-    chain = [{"class_name": "RgbToRawTransform"}, {"class_name": "ToTensor2"}]
-    data = {
-        "name": "test",
-        "generator": {"class_name": "UNet", "n_channels": 4, "widths": [8]},
-        "discriminator": {"class_name": "PatchDiscriminator", "width": 8, "n_layers": 1},
-        "losses": terms,
-        "training_path": ["x"],
-        "testing_path": ["x"],
-        "transforms_train": chain,
-        "transforms_test": chain,
-        "batch_size": 2,
-        "total_epochs": 1,
-        "optimizer": {"class_name": "Adam", "initial_learning_rate": 1e-3},
-    }
-    options = parse(TrainingOptions, data | changes)
-    loss = losses.build(options.losses, 4)
-    discriminator = options.discriminator.build(4) if loss.adversarial else None
-    precision = choose_precision(changes.get("amp", "off"), CPU, True, not loss.adversarial)
-    return Trainer(build_generator(options.generator), discriminator, loss, options, precision, CPU)
-
-
-def batch(seed=0, size=16):
-    rng = torch.Generator().manual_seed(seed)
-    clean = torch.rand(2, 4, size, size, generator=rng)
-    return Batch(clean + 0.1 * torch.randn(clean.shape, generator=rng), clean, {}, ("a", "b"))
-
-
-def parameters(network):
-    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()]).clone()
-
 
 L1 = {"pixel": {"class_name": "L1"}}
 
 
 def test_training_on_a_pixel_term_lowers_it():
     trainer = trainer_of(L1)
-    first = float(trainer.step(batch())["loss/pixel"])
+    first = float(trainer.step([batch()])["loss/pixel"])
     for _ in range(200):
-        last = float(trainer.step(batch())["loss/pixel"])
+        last = float(trainer.step([batch()])["loss/pixel"])
     assert last < 0.8 * first
     assert trainer.iteration == 201
 
 
 def test_terms_of_one_family_are_logged_under_their_own_names_and_weighted_in_the_total():
     trainer = trainer_of({"pixel": {"class_name": "L1", "weight": 10}, "second": {"class_name": "L1", "weight": 0.5}})
-    terms = trainer.step(batch())
+    terms = trainer.step([batch()])
     assert terms["loss/pixel"] == terms["loss/second"]
     assert float(terms["loss/total"]) == pytest.approx(10.5 * float(terms["loss/pixel"]))
 
@@ -78,14 +36,14 @@ def test_the_gradient_is_clipped_after_backward_and_its_norm_logged_before_clipp
     optimizer.register_step_pre_hook(
         lambda *_: seen.update(norm=nn.utils.get_total_norm(p.grad for p in trainer.generator.parameters()))
     )
-    logged = trainer.step(batch())["gradient_norm/generator"]
+    logged = trainer.step([batch()])["gradient_norm/generator"]
     assert float(logged) > 10
     assert float(seen["norm"]) == pytest.approx(0.4, rel=1e-3)
 
 
 def test_without_a_limit_the_gradient_is_left_as_it_is():
     trainer = trainer_of({"pixel": {"class_name": "L2", "weight": 1e4}}, grad_clip=None)
-    logged = trainer.step(batch())["gradient_norm/generator"]
+    logged = trainer.step([batch()])["gradient_norm/generator"]
     remaining = nn.utils.get_total_norm(p.grad for p in trainer.generator.parameters())
     assert float(remaining) == pytest.approx(float(logged))
 
@@ -94,7 +52,7 @@ def test_bf16_trains_with_float32_weights_and_a_float32_loss():
     trainer = trainer_of(L1, amp="bf16")
     seen = []
     trainer.generator.tail.register_forward_hook(lambda *hooked: seen.append(hooked[2].dtype))
-    terms = trainer.step(batch())
+    terms = trainer.step([batch()])
     assert seen == [torch.bfloat16]
     assert terms["loss/pixel"].dtype == torch.float32
     assert all(parameter.dtype == torch.float32 for parameter in trainer.generator.parameters())
@@ -105,7 +63,7 @@ def test_the_learning_rate_falls_with_the_validation_loss_alone():
     trainer = trainer_of(L1, scheduler={"class_name": "ReduceLROnPlateau", "factor": 0.5, "patience": 0, "min_lr": 0.0})
     rates = []
     for loss in (1.0, 0.5, 0.6, 0.4):
-        trainer.step(batch())
+        trainer.step([batch()])
         trainer.end_savepoint(loss)
         rates.append(trainer.learning_rate)
     assert rates == [1e-3, 1e-3, 5e-4, 5e-4]
@@ -114,12 +72,12 @@ def test_the_learning_rate_falls_with_the_validation_loss_alone():
 def test_state_restores_networks_optimisers_and_counters_to_the_same_next_step():
     one, other = trainer_of(L1), trainer_of(L1)
     for number in range(3):
-        one.step(batch(number))
+        one.step([batch(number)])
     one.end_savepoint(0.5)
     other.load_state(copy.deepcopy(one.state()))
-    assert (other.iteration, other.validated, other.best_loss) == (3, 3, 0.5)
-    one.step(batch(9))
-    other.step(batch(9))
+    assert (other.iteration, other.progress.validated, other.progress.best_loss) == (3, 3, 0.5)
+    one.step([batch(9)])
+    other.step([batch(9)])
     assert torch.equal(parameters(one.generator), parameters(other.generator))
 
 
@@ -143,27 +101,102 @@ def test_half_precision_that_is_not_there_is_refused_and_not_replaced(amp, safe)
         choose_precision(amp, CPU, safe, True)
 
 
-def test_auto_takes_half_precision_where_the_device_gains_by_it():
-    able = torch.cpu.get_capabilities()
-    gains = able.get("avx512_bf16") or able.get("amx_bf16")
-    chosen = choose_precision("auto", CPU, True, True).dtype
-    assert chosen == (torch.bfloat16 if gains else torch.float32)
+@pytest.mark.parametrize(("instructions", "dtype"), [("amx_bf16", torch.bfloat16), ("avx2", torch.float32)])
+def test_auto_takes_half_precision_where_the_processor_has_instructions_for_it(monkeypatch, instructions, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {instructions: True})
+    assert choose_precision("auto", CPU, True, True).dtype == dtype
 
 
-def test_fp16_scales_the_loss_unscales_before_clipping_and_leaves_out_an_update_that_overflows():
-    # No CPU option gives fp16; its scaler is the same code on every device.
-    trainer = trainer_of(L1)
-    trainer.precision = Precision(torch.float16, "a test")
-    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
-    reference = trainer_of(L1)
-    terms, expected = trainer.step(batch()), reference.step(batch())
+class Fp16(Precision):
+    """No CPU option gives float16; its scaler is the same code on every device."""
+
+    def scaler(self, device):
+        return torch.amp.GradScaler("cpu", init_scale=float(self.why))
+
+
+def test_fp16_scales_the_loss_and_unscales_before_clipping():
+    terms = trainer_of(L1, precision=Fp16(torch.float16, "256")).step([batch()])
     assert terms["amp/scale"] == 256
-    assert float(terms["gradient_norm/generator"]) == pytest.approx(
-        float(expected["gradient_norm/generator"]), rel=0.05
-    )
+    norm = float(trainer_of(L1).step([batch()])["gradient_norm/generator"])
+    assert float(terms["gradient_norm/generator"]) == pytest.approx(norm, rel=0.05)
+
+
+def test_fp16_leaves_out_an_update_that_overflows_and_scales_lower():
+    trainer = trainer_of(L1, precision=Fp16(torch.float16, str(2.0**40)))
     before = parameters(trainer.generator)
-    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
-    overflown = trainer.step(batch())
+    overflown = trainer.step([batch()])
     assert torch.equal(parameters(trainer.generator), before)
     assert overflown["skipped_updates"] == 1
-    assert trainer.scaler.get_scale() == 2.0**39
+    assert trainer.state()["scaler"]["scale"] == 2.0**39
+
+
+def gradients(terms, count):
+    """The clipped gradients of both networks in an update of four samples made in so many parts."""
+    trainer = trainer_of(terms)
+    trainer.step(batch(count=4).parts(count))
+    return torch.cat([p.grad.flatten() for network in trainer.networks.values() for p in network.parameters()])
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        L1,
+        {"pixel": {"class_name": "L1", "weight": 10}, "gan": {"class_name": "lsgan"}},
+        {"pixel": {"class_name": "L1"}, "gan": {"class_name": "wgan", "constraint": "weight_clipping"}},
+        {"pixel": {"class_name": "L1"}, "gan": {"class_name": "wgan", "critic_steps": 2}},
+    ],
+    ids=["L1", "lsgan", "wgan clipped", "wgan penalised"],
+)
+def test_an_update_in_parts_is_the_update_of_the_whole_batch(terms):
+    torch.testing.assert_close(gradients(terms, 2), gradients(terms, 1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(gradients(terms, 4), gradients(terms, 1), atol=1e-6, rtol=0)
+
+
+def test_an_update_in_one_part_runs_the_generator_once_and_one_in_parts_keeps_no_graph_for_the_discriminator():
+    trainer = trainer_of({"pixel": {"class_name": "L1"}, "gan": {"class_name": "wgan"}})
+    graphs = []
+    trainer.generator.register_forward_hook(lambda *called: graphs.append(called[2].requires_grad))
+    trainer.step(batch(count=4).parts(1))
+    assert graphs == [True]
+    trainer.step(batch(count=4).parts(2))
+    assert graphs == [True, False, False, True, True]
+
+
+def test_half_precision_too_can_be_computed_in_parts():
+    one, other = (trainer_of(L1, precision=Fp16(torch.float16, "256")) for _ in range(2))
+    whole, parts = one.step([batch(count=4)]), other.step(batch(count=4).parts(2))
+    assert float(parts["loss/pixel"]) == pytest.approx(float(whole["loss/pixel"]), rel=1e-3)
+    assert float(parts["gradient_norm/generator"]) == pytest.approx(float(whole["gradient_norm/generator"]), rel=1e-2)
+
+
+def test_adding_a_part_to_the_state_is_one_line():
+    one, other = trainer_of(L1), trainer_of(L1)
+    one.parts["extra"], other.parts["extra"] = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    other.load_state(copy.deepcopy(one.state()))
+    assert torch.equal(one.parts["extra"].weight, other.parts["extra"].weight)
+
+
+def test_one_schedule_sets_the_rate_of_both_networks_before_each_update():
+    trainer = trainer_of(
+        {"pixel": {"class_name": "L1"}, "gan": {"class_name": "wgan"}}, scheduler={"class_name": "Cosine"}
+    )
+    for iteration in range(1, 4):
+        terms = trainer.step([batch()])
+        expected = trainer.schedule.rate(iteration)
+        assert terms["learning_rate/generator"] == terms["learning_rate/discriminator"] == expected
+        assert {group["lr"] for one in trainer.optimizers.values() for group in one.param_groups} == {expected}
+
+
+@pytest.mark.parametrize("scheduler", ["ReduceLROnPlateau", "Cosine"])
+def test_the_brake_is_halved_at_each_return_whatever_the_schedule_and_outlives_the_process(scheduler):
+    trainer = trainer_of(L1, scheduler={"class_name": scheduler})
+    good = copy.deepcopy(trainer.state())
+    for expected in (5e-4, 2.5e-4):
+        trainer.step([batch()])
+        text = trainer.go_back(good, Diverged("diverged"))
+        assert f"with the learning rate {expected:.3g}" in text
+        good = copy.deepcopy(trainer.state())
+    resumed = trainer_of(L1, scheduler={"class_name": scheduler})
+    resumed.load_state(good)
+    assert resumed.step([batch()])["learning_rate/generator"] == 2.5e-4
+    assert resumed.guard.returns == 2

@@ -143,7 +143,7 @@ def test_a_given_camera_matrix_is_the_cameras_with_rows_that_keep_grey_grey(scal
     assert_close(sample.metadata.camera.rgb_to_camera, torch.tensor(rgb_to_camera([0, 0, 1, 0]), dtype=torch.float32))
 
 
-def test_the_facts_tell_the_noise_that_was_added():
+def test_the_metadata_tell_the_noise_that_was_added():
     model = Dng(shot=(0.01, 0.02, 0.03, 0.04), read=1e-4)
     sample = RgbToRawTransform(noise_model=model)(np.full((600, 600, 3), 90, np.uint8), generator())
     assert_close(sample.metadata.noise.shot, torch.tensor([0.01, 0.02, 0.03, 0.04]))
@@ -159,7 +159,7 @@ def test_iso_is_drawn_from_its_range_with_a_uniform_logarithm():
     assert stats.kstest(octaves, "uniform", (0, 6)).pvalue > 1e-3
 
 
-def test_a_share_of_the_samples_is_clean_and_their_facts_say_so():
+def test_a_share_of_the_samples_is_clean_and_their_metadata_say_so():
     transform, rng = RgbToRawTransform(clean_share=0.3), generator()
     samples = [transform(np.full((16, 16, 3), 100, np.uint8), rng) for _ in range(500)]
     clean = [sample for sample in samples if torch.equal(sample.degraded, sample.clean)]

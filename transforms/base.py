@@ -70,6 +70,10 @@ class Transform(Options):
     def __call__(self, image: Any, rng: Generator) -> Any:
         raise NotImplementedError
 
+    def without_effect(self) -> list[str]:
+        """Options that were given and have no effect: "field: what was given, why, and the remedy" for each."""
+        return []
+
     def smallest_input(self, height: int, width: int) -> tuple[int, int]:
         """The size [px] of the smallest image from which this transform makes one of at least height x width."""
         return height, width

@@ -22,7 +22,7 @@ class Downsample(Transform):
     """
 
     stored: ClassVar[bool] = True
-    refuses_pairs: ClassVar[str | None] = "would average its noise away"
+    refuses_pairs: ClassVar[str | None] = "would average the noise away"
 
     class_name: Literal["Downsample"] = "Downsample"
     downsampling_factor: int = Field(ge=1, le=64)

@@ -1,5 +1,6 @@
 """A clean photograph -> the noisy raw image that a camera would have recorded of it."""
 
+import json
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
@@ -90,6 +91,15 @@ class RgbToRawTransform(Transform):
         iso = log_uniform(*self.iso, rng) if isinstance(self.iso, tuple) else self.iso
         noise = self.noise_model.draw(iso, rng)
         return Sample(add_noise(signal, noise, rng), clean, RawMetadata(camera, noise.profile()), RGGB)
+
+    def without_effect(self) -> list[str]:
+        # The default is no choice of the user's: options.json and information files write it out.
+        if self.iso == type(self).model_fields["iso"].default or self.noise_model.heeds_iso:
+            return []
+        return [
+            f"iso: {json.dumps(self.iso)} given, but the noise of {self.noise_model.class_name} is the same at any ISO "
+            f"speed; leave it out"
+        ]
 
     @property
     def multiple(self) -> int:

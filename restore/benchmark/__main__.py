@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from collections.abc import Callable
 
-from restore.command.arguments import run
+from restore.command.arguments import run_command
 
 
 def read_arguments(words: list[str] | None = None) -> Namespace:
@@ -47,4 +47,4 @@ def main(arguments: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, read_arguments()))
+    sys.exit(run_command(main, read_arguments()))

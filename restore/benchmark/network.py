@@ -10,8 +10,10 @@ from torch.nn import functional
 
 from restore.benchmark.plain_scunet import PlainSCUNet
 from restore.benchmark.timing import Contestant, interleaved
+from restore.command.arguments import flags
 from restore.compute.device import choose_device, describe_device
 from restore.networks import build_generator
+from restore.training.precision import training_arithmetic
 
 N_CHANNELS = 4
 
@@ -26,7 +28,13 @@ class Variant(NamedTuple):
 
 def benchmark_network(arguments: Namespace) -> None:
     """Prints a table of medians [ms] and of speeds as a multiple of the published formulation's in float32."""
-    device = choose_device(arguments.device)
+    with flags(device="--device"):
+        device = choose_device(arguments.device)
+    with training_arithmetic():
+        compare(arguments, device)
+
+
+def compare(arguments: Namespace, device: torch.device) -> None:
     torch.manual_seed(0)
     options = {"class_name": "SCUNet", "n_channels": N_CHANNELS, "config": arguments.config}
     ours = build_generator(options)

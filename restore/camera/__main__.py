@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from options.errors import UserError
-from restore.command.arguments import run
+from restore.command.arguments import run_command
 
 if TYPE_CHECKING:
     from restore.camera.raw_file import RawFile
@@ -68,4 +68,4 @@ def _row(values: Iterable[float], digits: int = 4) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, read_arguments()))
+    sys.exit(run_command(main, read_arguments()))

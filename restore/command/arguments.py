@@ -1,9 +1,11 @@
 """The arguments of the commands and their exit status. Imports nothing heavy, so that --help answers at once."""
 
+import re
 import sys
 import traceback
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from options.errors import Failure, UserError
 
@@ -13,7 +15,8 @@ TRAINING = """Trains a network as an option file says.
   python -m restore.train -opt options/scunet_raw.json --check   look before you train
   python -m restore.train --resume model_zoo/<run>               go on where a run stopped
 
-Exit status: 0 done, 2 a mistake in the options or the data, 130 stopped by Ctrl+C (state saved), 1 anything else."""
+Exit status: 0 done, 2 a mistake in the options or the data, 1 anything else; 130 stopped by Ctrl+C, 143 by SIGTERM,
+129 by a closed terminal, each with the state saved."""
 
 TESTING = """Restores a folder of pictures with a trained model, and measures it where a clean picture is known.
 
@@ -101,7 +104,7 @@ def calibration_arguments(words: list[str] | None = None) -> Namespace:
     return parser.parse_args(words)
 
 
-def run(command: Callable[[Namespace], None], arguments: Namespace) -> int:
+def run_command(command: Callable[[Namespace], None], arguments: Namespace) -> int:
     """Runs a command; returns its exit status, having printed one clear line for whatever went wrong."""
     try:
         command(arguments)
@@ -118,12 +121,24 @@ def run(command: Callable[[Namespace], None], arguments: Namespace) -> int:
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":
             _complain(
-                "the device's memory is full; lower batch_size or the crop (RandomCrop h, w) with --set, "
-                "or --tile when restoring"
+                "the device's memory is full; with --set, raise accumulation, or lower batch_size or the crop "
+                "(RandomCrop h, w); when restoring, lower --tile"
             )
         else:
             traceback.print_exc()
         return 1
+
+
+@contextmanager
+def flags(**names: str) -> Iterator[None]:
+    """A mistake in a function's argument is told as one in the flag that it came from: flags(run_name="--run-name")."""
+    try:
+        yield
+    except UserError as error:
+        lines = str(error).splitlines()
+        for argument, flag in names.items():
+            lines = [re.sub(f"^{argument.replace('_', ' ')}: ", f"{flag}: ", line) for line in lines]
+        raise UserError(*lines) from None
 
 
 def _parser(name: str, description: str) -> ArgumentParser:

@@ -1,5 +1,8 @@
 """The device that a command computes on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from options.errors import UserError
@@ -16,14 +19,24 @@ def choose_device(name: str | None = None) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(
-            f'--device: "{name}" cannot be used ({reason}); leave it out, or give cpu, cuda or mps'
-        ) from None
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
-        torch.set_float32_matmul_precision("high")  # TF32: 10 bits of mantissa, float32's range
-        torch.backends.cudnn.allow_tf32 = True
+        raise UserError(f'device: "{name}" cannot be used ({reason}); leave it out, or give cpu, cuda or mps') from None
     return device
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """For a while: whether CUDA rounds the factors of float32 matrix products and convolutions to TF32.
+
+    TF32 has float32's range and 10 bits of mantissa. torch by itself allows it in convolutions only.
+    """
+    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
 
 
 def describe_device(device: torch.device) -> str:

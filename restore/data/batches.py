@@ -2,8 +2,12 @@
 
 import hashlib
 import os
+import re
 import signal
+import sys
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import cv2
@@ -11,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from options.errors import UserError
+from options.errors import Failure, UserError
+from restore.compute.process import Process
 from restore.data.store import Photograph
 from transforms import Layout, Pipeline, RawMetadata, Sample
 from transforms.sensor.metadata import map_tensors
@@ -35,6 +40,12 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+    def parts(self, count: int) -> "list[Batch]":
+        """The batch cut into so many parts of one size each; the count divides B."""
+        size = len(self.degraded) // count
+        cuts = [slice(start, start + size) for start in range(0, len(self.degraded), size)]
+        return [map_tensors(self, itemgetter(cut))._replace(files=self.files[cut]) for cut in cuts]
 
 
 class Samples(Dataset):
@@ -82,10 +93,18 @@ def _stacked(values: list[Any]) -> Any:
 class Batches:
     """The training batches, counted through all epochs: the n-th batch is the same whenever the run gets to it.
 
+    process  which part of each batch is made: every process of a run takes its own
     Raises UserError if there are fewer photographs than one batch holds.
     """
 
-    def __init__(self, samples: Samples, batch_size: int, workers: int | None, device: torch.device):
+    def __init__(
+        self,
+        samples: Samples,
+        batch_size: int,
+        workers: int | None,
+        device: torch.device,
+        process: Process = Process(),
+    ):
         if len(samples) < batch_size:
             raise UserError(
                 f"batch_size: {batch_size} given, but training_path holds only {len(samples)} usable photographs; "
@@ -95,19 +114,26 @@ class Batches:
         self.batch_size = batch_size
         self.workers = workers
         self.device = device
+        self.process = process
         self.per_epoch = len(samples) // batch_size
         """Iterations to one pass over the photographs; what is left over from full batches waits for another epoch."""
 
     def after(self, iteration: int, until: int) -> Iterator[Batch]:
         """The batches of the iterations from iteration + 1 to until, on the device."""
-        positions = (self._positions(number) for number in range(iteration, until))
-        return _on_device(_loader(self.samples, positions, self.workers, self.device), self.device)
+        return _on_device(
+            _loader(self.samples, self._positions(iteration, until), self.workers, self.device), self.device
+        )
 
-    def _positions(self, number: int) -> list[tuple[int, int]]:
-        """The (epoch, index) of the samples of the batch of this number, counted from 0."""
-        epoch, place = divmod(number, self.per_epoch)
-        order = torch.randperm(len(self.samples), generator=seeded_generator(self.samples.seed, "order", epoch))
-        return [(epoch, int(index)) for index in order[place * self.batch_size :][: self.batch_size]]
+    def _positions(self, begin: int, end: int) -> Iterator[list[tuple[int, int]]]:
+        """The (epoch, index) of the samples of the batches of these numbers, counted from 0."""
+        drawn = None
+        for number in range(begin, end):
+            epoch, place = divmod(number, self.per_epoch)
+            if epoch != drawn:
+                generator = seeded_generator(self.samples.seed, "order", epoch)
+                order, drawn = torch.randperm(len(self.samples), generator=generator), epoch
+            batch = order[place * self.batch_size :][: self.batch_size]
+            yield [(epoch, int(index)) for index in batch[self.process.rank :: self.process.count]]
 
 
 class ValidationBatches:
@@ -152,15 +178,47 @@ def _on_device(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
         for batch in loader:
             yield batch.to(device)
     except Exception as error:
-        # A worker's error comes with frames that hold one another, and so the workers, past the end of the program.
+        if not loader.num_workers:
+            raise
+        # The text of a worker's error holds its traceback. That of this process ends at the loader, and would keep it
+        # alive, and so the workers, past the end of the program.
         raise error.with_traceback(None) from None
 
 
+def failure_of_workers(error: Exception) -> Failure | None:
+    """What ended the workers, if it was no error in their work: torch tells it in the text of a RuntimeError.
+
+    A worker's end interrupts the training process wherever it is, so that such an error may come out of any line.
+    """
+    text = str(error)
+    if not isinstance(error, RuntimeError):
+        return None
+    if any(words in text for words in ("out of shared memory", "insufficient shared memory", "to file </torch_")):
+        return Failure("workers: the memory that processes share, /dev/shm, is full; enlarge it or set workers to 0")
+    if found := re.search(
+        r"DataLoader worker \(pid\(?s?\)? (.*?)\) (exited unexpectedly|is killed by signal: [^.]*)", text
+    ):
+        return Failure(
+            f"workers: the process {found[1]}, which makes samples, {found[2]}; if memory was short, set workers to a "
+            f"lower number, or to 0"
+        )
+    return None
+
+
+def _quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A worker's thread that hands over samples has nobody to speak to when the training process is gone."""
+    if not issubclass(kind, ConnectionError):
+        sys.__excepthook__(kind, error, trace)
+
+
 def _begin_worker(_: int) -> None:
+    sys.excepthook = _quietly
     cv2.setNumThreads(0)  # one thread to a worker: the workers are the parallel ones
     # Ctrl+C and kill may reach all processes, and the training process ends its workers when its state is saved. Where
     # it ends without having done so, as at an error, Python terminates them: they go, but leave time for that.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE))
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, lambda number, frame: os._exit(0))

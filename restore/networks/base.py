@@ -1,4 +1,4 @@
-"""What every network that restores has in common: the options of its section, and the facts that its users ask for."""
+"""What every network that restores has in common: the options of its section, and what its users ask of it."""
 
 from abc import ABC, abstractmethod
 from typing import Annotated

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from options.errors import UserError
+from restore.compute.device import tf32
 from restore.networks.base import Generator
 
 
 @torch.inference_mode()
+@tf32(allowed=False)
 def restore_tiled(network: Generator, image: Tensor, tile: int, overlap: int) -> Tensor:
     """The network's output for the whole image, from overlapping tiles with blended borders.
 

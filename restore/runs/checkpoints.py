@@ -2,49 +2,82 @@
 
 import io
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from options.errors import UserError
-from restore.files.atomic import make_folder, write_atomically
+from options.errors import Diverged, UserError
+from restore.compute.process import Process
+from restore.files.atomic import cannot_be_made, locked, make_folder, remove_unfinished, write_atomically
+from restore.runs.information import hash_of
+from restore.training.guard import non_finite_part
 from restore.training.option_file import TrainingOptions
 
 STATE = "state.pth"
 OPTIONS = "options.json"
+LOCK = ".lock"
+ROOT = Path("model_zoo")
 
 
 class Checkpoints:
-    """The folder of a run.
+    """The folder of a run. Of several processes that train together only the first writes.
 
     model_<iteration>.pth, .json   the generator's weights at a savepoint, and how they were made
     best.pth, best.json            those with the lowest validation loss
     state.pth                      all that an identical continuation needs
     options.json                   the options as resolved, runnable again as they are
+    .lock                          while a process trains
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, options: TrainingOptions, process: Process):
         self.folder = folder
+        self.options = options
+        self.process = process
 
-    def save_model(self, iteration: int, weights: dict[str, torch.Tensor], information: dict, best: bool) -> None:
-        """Writes a savepoint's model and its information, and once more as the best if it is."""
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """The run is this process's while it is entered. UserError where another process trains it."""
+        if not self.process.first:
+            yield
+            return
+        with locked(self.folder / LOCK, str(self.folder)):
+            remove_unfinished(self.folder)
+            self.save_options()
+            yield
+
+    def save_model(self, iteration: int, weights: dict[str, Tensor], information: dict, best: bool) -> None:
+        """Writes a savepoint's model and its information, and once more as the best if it is.
+
+        Killed between best.pth and best.json, it leaves files of two savepoints. By the hash of the weights the reader
+        sees that, and finds the right information beside the model of the iteration, which is written before.
+        """
+        content = _serialised(weights)
+        told = json.dumps(information | {"weights_hash": hash_of(content)}, indent=2, allow_nan=False).encode()
         for name in (f"model_{iteration}", "best") if best else (f"model_{iteration}",):
-            write_atomically(self.folder / f"{name}.pth", _serialised(weights))
-            write_atomically(self.folder / f"{name}.json", json.dumps(information, indent=2, allow_nan=False).encode())
+            self._write(f"{name}.pth", content)
+            self._write(f"{name}.json", told)
 
     def best(self) -> dict[str, Any]:
         """The information of the best model so far; empty before the first savepoint with a finite loss."""
         path = self.folder / "best.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
-    def save_options(self, options: TrainingOptions) -> None:
+    def save_options(self) -> None:
         """Writes the options as resolved, a whole option file."""
-        write_atomically(self.folder / OPTIONS, options.model_dump_json(by_alias=True, indent=2).encode())
+        self._write(OPTIONS, self.options.model_dump_json(by_alias=True, indent=2).encode())
 
     def save_state(self, state: dict[str, Any]) -> None:
-        write_atomically(self.folder / STATE, _serialised(state))
+        """Writes the state in the place of the last. Raises Diverged, and writes nothing, where it is not finite."""
+        if place := non_finite_part(state):
+            raise Diverged(f"the state to save is not finite ({place})")
+        self._write(STATE, _serialised(state))
 
     def load_state(self) -> dict[str, Any]:
         """The last state written. UserError if there is none or it cannot be read."""
@@ -52,26 +85,54 @@ class Checkpoints:
         if not path.exists():
             raise UserError(f"{path}: not there, so nothing was saved to continue from; start the run anew")
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a file that is damaged or not its own
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{path}: cannot be read ({reason}); continue from another run") from error
+        if not isinstance(state, dict):
+            raise UserError(f"{path}: holds no state of a run but a {type(state).__name__}; continue from another run")
+        return state
+
+    def _write(self, name: str, content: bytes) -> None:
+        if not self.process.first:
+            return
+        if not self.folder.exists():  # deleted while the run goes on: made anew, so that it can be continued
+            make_folder(self.folder)
+            self.save_options()
+        write_atomically(self.folder / name, content)
 
 
-def new_run_folder(name: str | None = None, root: Path = Path("model_zoo")) -> Path:
-    """Makes model_zoo/<name>, by default the date and time. UserError if it exists: no run writes into another's."""
-    name = f"{datetime.now():%Y_%m_%d_%H_%M_%S}" if name is None else name
-    folder = root / name
-    if not name.strip() or name == ".." or Path(name).name != name:
-        raise UserError(f'--run-name: "{name}" given; a run\'s name is one folder name, without "/"')
-    make_folder(root)
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        raise UserError(
-            f"--run-name: {folder} exists; choose another name, or continue it with --resume {folder}"
-        ) from None
-    return folder
+def named_run(name: str) -> Path:
+    """The folder of a new run of this name. UserError if the name makes no folder."""
+    if not name.strip() or name == ".." or Path(name).name != name or "\0" in name or len(os.fsencode(name)) > 255:
+        raise UserError(f'run name: "{name[:80]}" given; a run\'s name is one folder name, without "/"')
+    return ROOT / name
+
+
+def refuse_existing(folder: Path) -> None:
+    """UserError if the folder exists: no run writes into another's."""
+    if folder.exists():
+        raise UserError(f"run name: {folder} exists; choose another name, or continue that run")
+
+
+def make_run_folder(folder: Path | None = None) -> Path:
+    """Makes a new run's folder, by default model_zoo/<date and time>, with a number where that is another run's.
+
+    UserError if the folder given exists.
+    """
+    dated = ROOT / f"{datetime.now():%Y_%m_%d_%H_%M_%S}"
+    candidates = [folder] if folder else chain([dated], (dated.with_name(f"{dated.name}_{n}") for n in count(2)))
+    for candidate in candidates:
+        make_folder(candidate.parent)
+        try:
+            candidate.mkdir()
+            return candidate
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise cannot_be_made(candidate, error) from error
+    refuse_existing(folder)
+    raise AssertionError
 
 
 def _serialised(content: Any) -> bytes:

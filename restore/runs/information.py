@@ -1,5 +1,6 @@
 """The information file beside every model: how it was made, how good it was, and how it must be used."""
 
+import hashlib
 import json
 import platform
 from importlib.metadata import version
@@ -47,9 +48,7 @@ def describe(options: TrainingOptions, report: ValidationReport, **progress: flo
         "loss_info": _loss_info(options),
         "optimizer": options.optimizer.class_name,
         "initial_learning_rate": options.optimizer.initial_learning_rate,
-        "decay_factor": options.scheduler.factor,
-        "decay_step": "auto_plateau",
-        "lr_patience": options.scheduler.patience,
+        **options.scheduler.information(),
         "amp": options.amp,
         "seed": options.seed,
         **options.model_dump(mode="json", include={"training_path", "testing_path"}),
@@ -72,6 +71,7 @@ class Information:
     """
 
     def __init__(self, path: Path):
+        path = _told_of_these_weights(path)
         if not path.exists():
             raise UserError(
                 f"{path}: not there, and it says how to use the model; put the information file beside the weights, "
@@ -100,6 +100,29 @@ class Information:
                 f"{path}: generator.n_channels is {given}, but {name} images have {layout.channels}; {remedy}"
             )
         return layout
+
+
+def hash_of(weights: bytes) -> str:
+    """What tells a file of weights apart: "weights_hash" in its information file."""
+    return hashlib.blake2b(weights, digest_size=16).hexdigest()
+
+
+def _told_of_these_weights(path: Path) -> Path:
+    """best.json, unless a run was killed between best.pth and it: then the file of the same weights' iteration."""
+    weights = path.with_suffix(".pth")
+    told = _weights_hash(path)
+    if path.name != "best.json" or told is None or not weights.is_file():
+        return path
+    own = hash_of(weights.read_bytes())
+    others = path.parent.glob("model_*.json") if told != own else ()
+    return next((other for other in others if _weights_hash(other) == own), path)
+
+
+def _weights_hash(path: Path) -> str | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["weights_hash"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 def _loss_info(options: TrainingOptions) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 import math
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,19 @@ class Logbook:
 
     name              the run's; TensorBoard's files go to tensorboard_logs/<name>
     iteration, until  the last update done and the last to do
-    batches           what the updates are made from
+    batches           what the updates are made from; of several processes that share them only the first speaks
+    print_line        takes a line for the user
     """
 
-    def __init__(self, name: str, iteration: int, until: int, batches: Batches):
-        # A run that was killed goes on from its last state: TensorBoard forgets the points drawn after that.
-        self.writer = SummaryWriter(str(make_folder(LOGS) / name), purge_step=iteration + 1)
+    def __init__(self, name: str, iteration: int, until: int, batches: Batches, print_line: Callable[[str], None]):
+        self.first = batches.process.first
+        self.print_line = print_line
+        self.folder, self.begun_at = LOGS / name if self.first else None, iteration
         self.batch_size = batches.batch_size
         self.device = batches.device
         self.until = until
-        self.bar = tqdm(total=until, initial=iteration, unit="it", dynamic_ncols=True, disable=not sys.stderr.isatty())
+        hidden = not (self.first and sys.stderr.isatty())
+        self.bar = tqdm(total=until, initial=iteration, unit="it", dynamic_ncols=True, disable=hidden)
         self.recent, self.since_savepoint = MeanTerms(), MeanTerms()
         self.noted = iteration
         self.noted_at = self.line_at = time.monotonic()
@@ -55,7 +59,7 @@ class Logbook:
         self.noted, self.noted_at = iteration, now
         means = self.recent.take() | {"speed/images_per_second": speed * self.batch_size}
         for name, value in means.items():
-            self.writer.add_scalar(name, value, iteration)
+            self.curves.scalar(name, value, iteration)
         status = self._status(means)
         self.bar.set_postfix_str(status, refresh=False)
         if self.bar.disable and now - self.line_at >= LINES_EVERY:
@@ -66,17 +70,19 @@ class Logbook:
     def went_back(self, iteration: int, text: str) -> None:
         """The run goes on from an earlier iteration; the text says why."""
         self.say(text)
+        self.curves.forget_after(iteration)
+        self.recent, self.since_savepoint = MeanTerms(), MeanTerms()
         self.bar.update(iteration - self.bar.n)
         self.noted, self.noted_at = iteration, time.monotonic()
 
     def validation(self, iteration: int, report: ValidationReport, best: bool) -> None:
         """Draws and prints what a savepoint's validation measured."""
-        self.writer.add_scalar("validation/loss", report.loss, iteration)
+        self.curves.scalar("validation/loss", report.loss, iteration)
         for images, metrics in (("restored", report.restored), ("degraded", report.degraded)):
             for name, value in metrics.items():
-                self.writer.add_scalar(f"validation_{name}/{images}", value, iteration)
-        self.writer.add_image(PICTURES, report.pictures, iteration)
-        self.writer.flush()
+                self.curves.scalar(f"validation_{name}/{images}", value, iteration)
+        self.curves.image(PICTURES, report.pictures, iteration)
+        self.curves.flush()
         gains = ", ".join(
             f"{name} {report.degraded[name]:.4g} -> {value:.4g}" for name, value in report.restored.items()
         )
@@ -104,16 +110,26 @@ class Logbook:
         return self.since_savepoint.take().get("loss/total")
 
     def say(self, text: str) -> None:
-        """A line on the console that does not break the live bar."""
-        with tqdm.external_write_mode():
-            print(text, flush=True)
+        """A line for the user that does not break the live bar."""
+        if self.first:
+            with tqdm.external_write_mode():
+                self.print_line(text)
 
     def __enter__(self) -> "Logbook":
+        self.former = threading.excepthook
+        threading.excepthook = self._on_failed_thread
+        self.curves = Curves(self.folder, self.begun_at, self.say)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
-        self.writer.close()
+        self.curves.close()
+        threading.excepthook = self.former
+
+    def _on_failed_thread(self, failure: threading.ExceptHookArgs) -> None:
+        """Of TensorBoard's writing thread a traceback would say what the curves' warning says in a line."""
+        if not type(failure.thread).__module__.startswith("tensorboard."):
+            self.former(failure)
 
     def _status(self, means: Mapping[str, float]) -> str:
         parts = [
@@ -124,6 +140,60 @@ class Logbook:
         if self.device.type == "cuda":
             parts.append(f"GPU {torch.cuda.max_memory_allocated(self.device) / 2**30:.1f} GiB")
         return ", ".join(parts)
+
+
+class Curves:
+    """TensorBoard's files. They are not the training: where they cannot be written a line says so, and it goes on.
+
+    folder     where they go; None: nowhere
+    iteration  the last update done. A run that was killed goes on from its last state: what was drawn after that is
+               forgotten.
+    """
+
+    def __init__(self, folder: Path | None, iteration: int, say: Callable[[str], None]):
+        self.folder = folder
+        self.say = say
+        self.writer: SummaryWriter | None = None
+        if folder:
+            self._open(iteration)
+
+    def scalar(self, name: str, value: float, iteration: int) -> None:
+        self._write(lambda writer: writer.add_scalar(name, value, iteration))
+
+    def image(self, name: str, image: Tensor, iteration: int) -> None:
+        """image  (3, H, W) sRGB 0..1"""
+        self._write(lambda writer: writer.add_image(name, image, iteration))
+
+    def flush(self) -> None:
+        self._write(lambda writer: writer.flush())
+
+    def close(self) -> None:
+        self._write(lambda writer: writer.close())
+
+    def forget_after(self, iteration: int) -> None:
+        """What was drawn for later iterations is not shown: they are done once more."""
+        if self.writer:
+            self.close()
+            self._open(iteration)
+
+    def _open(self, iteration: int) -> None:
+        try:
+            self.writer = SummaryWriter(
+                str(make_folder(self.folder.parent) / self.folder.name), purge_step=iteration + 1
+            )
+        except Exception as error:
+            self._give_up(error)
+
+    def _write(self, action: Callable[[SummaryWriter], object]) -> None:
+        try:
+            if self.writer:
+                action(self.writer)
+        except Exception as error:  # of any kind: whatever TensorBoard's writing thread met
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self.writer = None
+        self.say(f"warning: {self.folder}: TensorBoard's curves cannot be written ({error}); the run goes on without")
 
 
 class MeanTerms:

@@ -10,13 +10,17 @@ from tqdm import tqdm
 import losses
 import transforms
 from losses import Render
+from options.errors import UserError
+from restore.compute.process import Process
 from restore.data.batches import Batches, Samples, ValidationBatches
 from restore.data.sources import Source
 from restore.data.store import open_photographs
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
+from restore.training.guard import non_finite_part
 from restore.training.option_file import TrainingOptions
 from restore.training.precision import choose_precision
+from restore.training.timetable import Timetable
 from restore.training.trainer import Trainer
 from transforms import Layout, unconditioned
 
@@ -27,6 +31,7 @@ class Parts(NamedTuple):
     trainer: Trainer
     batches: Batches
     validation: ValidationBatches
+    timetable: Timetable
 
 
 def assemble(
@@ -35,12 +40,14 @@ def assemble(
     say: Callable[[str], None],
     anomaly: bool = False,
     resumed: bool = False,
+    process: Process = Process(),
 ) -> Parts:
     """Builds and loads everything before anything is written. UserError where a file or a choice does not do.
 
     say      takes a line for the user: what was found, loaded and chosen
     anomaly  whether the layer is looked for where a loss or gradient ceases to be finite
     resumed  whether a state will be loaded, which has the generator's weights
+    process  which process of the run this is
     """
     torch.manual_seed(options.seed)
     chain = transforms.build(options.transforms_train, "transforms_train")
@@ -60,11 +67,45 @@ def assemble(
     say(f"precision: {precision.why}")
     training = _samples(options.training_path, chain, options.seed, "training", say)
     validation = _samples(options.testing_path, chain_test, options.seed, "validation", say)
-    return Parts(
-        Trainer(generator, discriminator, loss, options, precision, device, anomaly),
-        Batches(training, options.batch_size, options.workers, device),
-        ValidationBatches(validation, options.workers, device),
+    batches = Batches(training, options.batch_size, options.workers, device, process)
+    timetable = Timetable(options, batches.per_epoch)
+    trainer = Trainer(
+        generator,
+        discriminator,
+        loss,
+        options.optimizer,
+        options.scheduler.build(options.optimizer.initial_learning_rate, timetable.last),
+        precision,
+        device,
+        grad_clip=options.grad_clip,
+        compile=options.compile,
+        anomaly=anomaly,
     )
+    if place := non_finite_part(trainer.state()):
+        raise UserError(
+            f"pretrained_model: {options.pretrained_model} holds numbers that are not finite ({place}); take another"
+        )
+    parts = Parts(trainer, batches, ValidationBatches(validation, options.workers, device), timetable)
+    _rehearse(parts)
+    return parts
+
+
+def _rehearse(parts: Parts) -> None:
+    """Shows the losses and the discriminator a sample of each kind, so that crops they refuse are known at once."""
+    trainer = parts.trainer
+    judge = trainer.discriminator and trainer.discriminator.eval()  # nothing of its state may change
+    for place, samples in (("transforms_train", parts.batches.samples), ("transforms_test", parts.validation.samples)):
+        batch = next(iter(ValidationBatches(samples, 0, trainer.device)))
+        try:
+            with torch.no_grad():
+                if place == "transforms_train":
+                    trainer.loss.generator_terms(batch.clean, batch.clean, batch.metadata, judge)
+                else:
+                    trainer.loss.comparison(batch.clean, batch.clean, batch.metadata)
+        except UserError as mistake:
+            raise UserError(f"{place}: {mistake}") from None
+    if judge:
+        judge.train()
 
 
 def _rendering(layout: Layout) -> Render:

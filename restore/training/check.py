@@ -14,7 +14,7 @@ from restore.files.atomic import make_folder
 from restore.files.images import to_uint, write_image
 from restore.training.assembly import Parts
 from restore.training.option_file import TrainingOptions
-from restore.training.timetable import Schedule
+from restore.training.precision import training_arithmetic
 from transforms import unconditioned, unconditioned_degraded
 
 PER_FOLDER = 3  # pairs drawn from each folder
@@ -34,13 +34,14 @@ def check(options: TrainingOptions, parts: Parts) -> None:
     print(f"contact sheet: {sheet} (degraded | clean, {len(pairs)} pairs, from each folder in turn)")
 
     trainer, batches = parts.trainer, parts.batches
-    for number, batch in enumerate(batches.after(0, 1 + UPDATES)):
-        trainer.step(batch)
-        wait_for_device(trainer.device)
-        if number == 0:
-            started = time.monotonic()
+    with training_arithmetic():
+        for number, batch in enumerate(batches.after(0, 1 + UPDATES)):
+            trainer.step(batch.parts(options.accumulation))
+            wait_for_device(trainer.device)
+            if number == 0:
+                started = time.monotonic()
     seconds = (time.monotonic() - started) / UPDATES
-    last = Schedule(options, batches.per_epoch).last
+    last = parts.timetable.last
     print(f"one update: {seconds:.3f} s, {options.batch_size / seconds:.1f} images/s, {_memory(trainer.device)}")
     print(f"one epoch: {batches.per_epoch} updates, {_clock(seconds * batches.per_epoch)}")
     print(f"the run: {last} updates, {_clock(seconds * last)} without validation")

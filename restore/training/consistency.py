@@ -2,20 +2,20 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import losses
 import transforms
-from options.base import Options
+from losses.term import TermOptions
 from options.errors import UserError
 from restore.data.sources import Source
 from restore.evaluation.metrics import SSIM_WINDOW
-from restore.training.optimizers import Optimizer, ReduceLROnPlateau
+from restore.networks.base import NetworkOptions
+from restore.networks.discriminators import DiscriminatorBase
+from restore.training.optimizers import Optimizer
+from restore.training.schedules import ScheduleOptions
 from transforms import Pipeline
-from transforms.conditioning import Conditioning
-from transforms.downsample import Downsample
-from transforms.geometry import Crop
-from transforms.rgb_to_raw import RgbToRawTransform
 
 CHAINS = {"transforms_train": "training_path", "transforms_test": "testing_path"}
 """What each chain is for."""
@@ -35,17 +35,21 @@ def contradictions(sections: Mapping[str, Any]) -> list[str]:
             found.extend(question(*(known[name] for name in names)))
 
     for chain, path in CHAINS.items():
-        ask(lambda *given, here=chain: _nothing_to_learn(here, *given), chain, path, "generator")
-        ask(lambda *given, here=chain: _unlike_channels(here, *given), chain, "generator")
-        ask(lambda *given, here=path: _raw_beside_srgb(here, *given), path, "generator")
-        ask(lambda *given, here=chain, path=path: _unfit_pairs(here, path, *given), chain, path)
-        ask(lambda *given, here=chain: _idle_iso(here, *given), chain)
+        ask(partial(_nothing_to_learn, chain), chain, path, "generator")
+        ask(partial(_unlike_channels, chain), chain, "generator")
+        ask(partial(_unlike_scale, chain), chain, path, "generator")
+        ask(partial(_unlike_layout, chain, path), chain, path)
+        ask(partial(_unfit_pairs, chain, path), chain, path)
+        ask(partial(_without_effect, chain), chain)
+        ask(partial(_too_small_for_losses, chain), chain, "losses")
     ask(_unlike_conditioning, "transforms_train", "transforms_test")
     ask(_no_batch, "transforms_train", "batch_size")
-    ask(_unmeasurable, "transforms_test", "generator")
+    ask(_unmeasurable, "transforms_test")
+    ask(_too_small_for_discriminator, "transforms_train", "discriminator")
     ask(losses.mistakes_of_the_set, "losses")
     ask(losses.contradictions, "losses", "discriminator")
-    ask(_rate_that_never_falls, "optimizer", "scheduler")
+    ask(_unlike_rates, "optimizer", "scheduler")
+    ask(_uneven_parts, "batch_size", "accumulation")
     return found
 
 
@@ -60,21 +64,21 @@ def _built_chains(sections: Mapping[str, Any]) -> tuple[dict[str, Pipeline], lis
     return chains, found
 
 
-def _nothing_to_learn(here: str, chain: Pipeline, sources: list[Source], generator: Options) -> list[str]:
-    degraded_already = all(source.paired or source.raw for source in sources)
-    if chain.layout.channels != 3 or generator.n_channels != 3 or degraded_already:
+def _nothing_to_learn(here: str, chain: Pipeline, sources: list[Source], generator: NetworkOptions) -> list[str]:
+    """Images that are degraded and clean at once. Where the channels differ, that is said instead."""
+    if chain.degrades or chain.layout.channels != generator.n_channels or all(source.paired for source in sources):
         return []
     return [
         f"{here}: nothing degrades the image, so there is nothing to learn; add an RgbToRawTransform, or train on pairs"
     ]
 
 
-def _unlike_channels(here: str, chain: Pipeline, generator: Options) -> list[str]:
+def _unlike_channels(here: str, chain: Pipeline, generator: NetworkOptions) -> list[str]:
     """Channels that the chain gives and shows, and the generator does not restore or take."""
     found = []
     made, shown, channels = chain.layout.channels, chain.in_channels, generator.n_channels
     if made != channels:
-        remedy = "add an RgbToRawTransform" if channels == 4 else "set generator.n_channels to 4"
+        remedy = f"set generator.n_channels to {made}" + ("" if chain.layout.raw else ", or add an RgbToRawTransform")
         found.append(f"{here}: gives {made} channels, but generator.n_channels is {channels}; {remedy}")
     if shown != (generator.in_channels or made):
         remedy = f"set it to {shown}" if shown != made else "leave it out"
@@ -83,46 +87,49 @@ def _unlike_channels(here: str, chain: Pipeline, generator: Options) -> list[str
     return found
 
 
-def _raw_beside_srgb(here: str, sources: list[Source], generator: Options) -> list[str]:
+def _unlike_scale(here: str, chain: Pipeline, sources: list[Source], generator: NetworkOptions) -> list[str]:
+    """Sizes that the chain makes and the generator does not; those of recorded pairs are looked at file by file."""
+    if chain.scale == generator.scale or all(source.paired for source in sources):
+        return []
     return [
-        f"{here}.{number}: {source.class_name} holds raw images, but generator.n_channels is 3; set it to 4"
+        f"{here}: makes clean images {chain.scale} times as large as degraded ones, but generator.scale is "
+        f"{generator.scale}; give both the same"
+    ]
+
+
+def _unlike_layout(here: str, path: str, chain: Pipeline, sources: list[Source]) -> list[str]:
+    return [
+        f"{path}.{number}: {source.class_name} holds {source.layout.name} images, but {here} gives "
+        f"{chain.layout.name} samples; add an RgbToRawTransform"
         for number, source in enumerate(sources)
-        if source.raw and generator.n_channels == 3
+        if source.layout and source.layout.raw and not chain.layout.raw
     ]
 
 
 def _unfit_pairs(here: str, path: str, chain: Pipeline, sources: list[Source]) -> list[str]:
     """Pairs that the chain cannot take, named before one of their files, which are large, is decoded."""
     found = []
-    downsampled = any(isinstance(step, Downsample) for step in chain.transforms)
     for number, source in enumerate(sources):
+        if not source.paired:
+            continue
         name = f"{path}.{number}: {source.class_name}"
-        if source.paired and downsampled:
-            found.append(f"{name} holds pairs, and Downsample would average their noise away; remove it from {here}")
-        if source.paired and source.raw and chain.conditioning:
-            knowing = chain.conditioning[0].class_name
-            found.append(f"{name} does not tell its noise, and {knowing} has to know it; remove it from {here}")
+        for step in chain.transforms:
+            if step.refuses_pairs:
+                found.append(f"{name} holds pairs, and {step.class_name} {step.refuses_pairs}; remove it from {here}")
+            if step.needs_noise and not source.tells_noise:
+                found.append(
+                    f"{name} does not tell its noise, and {step.class_name} has to know it; remove it from {here}"
+                )
     return found
 
 
-def _idle_iso(here: str, chain: Pipeline) -> list[str]:
-    """An ISO speed beside noise that is the same at any. As the default it is no choice of the user's: a run's
-    options.json writes it out."""
-    return [
-        f"{here}.{number}.iso: {json.dumps(step.iso)} given, but the noise of {step.noise_model.class_name} is "
-        f"the same at any ISO speed; leave it out"
-        for number, step in enumerate(chain.transforms)
-        if isinstance(step, RgbToRawTransform)
-        and step.iso != RgbToRawTransform.model_fields["iso"].default
-        and not step.noise_model.heeds_iso
-    ]
+def _without_effect(here: str, chain: Pipeline) -> list[str]:
+    return [f"{here}.{n}.{line}" for n, step in enumerate(chain.transforms) for line in step.without_effect()]
 
 
 def _unlike_conditioning(train: Pipeline, test: Pipeline) -> list[str]:
     """What the network is shown in training and in validation, and so in use, must be of one kind."""
-    kinds = [
-        [step.class_name for step in chain.transforms if isinstance(step, Conditioning)] for chain in (train, test)
-    ]
+    kinds = [[step.class_name for step in chain.conditioning] for chain in (train, test)]
     if kinds[0] == kinds[1]:
         return []
     shown, other = ("train", "test") if kinds[0] else ("test", "train")
@@ -132,25 +139,46 @@ def _unlike_conditioning(train: Pipeline, test: Pipeline) -> list[str]:
 
 
 def _no_batch(chain: Pipeline, batch_size: int) -> list[str]:
-    if batch_size == 1 or any(isinstance(step, Crop) for step in chain.transforms):
+    if batch_size == 1 or chain.size:
         return []
     return ["transforms_train: photographs of several sizes make no batch; add a RandomCrop or CenterCrop"]
 
 
-def _unmeasurable(chain: Pipeline, generator: Options) -> list[str]:
-    smallest = SSIM_WINDOW * (2 if generator.n_channels == 4 else 1)  # packed raw has half the sides
+def _unmeasurable(chain: Pipeline) -> list[str]:
+    return _too_small("transforms_test", chain, SSIM_WINDOW, "measure SSIM on")
+
+
+def _too_small_for_losses(here: str, chain: Pipeline, terms: Mapping[str, TermOptions]) -> list[str]:
     return [
-        f"transforms_test.{number}: {step.h} x {step.w} given, too small to measure SSIM on; "
+        line
+        for name, term in terms.items()
+        if term.weight > 0
+        for line in _too_small(here, chain, term.smallest_side, f"compute losses.{name} ({term.class_name}) on")
+    ]
+
+
+def _too_small_for_discriminator(chain: Pipeline, discriminator: DiscriminatorBase | None) -> list[str]:
+    if discriminator is None:
+        return []
+    return _too_small("transforms_train", chain, discriminator.smallest_side, f"show to {discriminator.class_name}")
+
+
+def _too_small(here: str, chain: Pipeline, side: int, purpose: str) -> list[str]:
+    """Crops whose tensors have a shorter side than this [px]."""
+    smallest = side * chain.layout.cell
+    return [
+        f"{here}.{number}: {step.size[0]} x {step.size[1]} given, too small to {purpose}; "
         f"give at least {smallest} x {smallest}"
         for number, step in enumerate(chain.transforms)
-        if isinstance(step, Crop) and min(step.h, step.w) < smallest
+        if step.size and min(step.size) < smallest
     ]
 
 
-def _rate_that_never_falls(optimizer: Optimizer, scheduler: ReduceLROnPlateau) -> list[str]:
-    if scheduler.min_lr < optimizer.initial_learning_rate:
+def _unlike_rates(optimizer: Optimizer, scheduler: ScheduleOptions) -> list[str]:
+    return [f"scheduler.{line}" for line in scheduler.contradictions(optimizer.initial_learning_rate)]
+
+
+def _uneven_parts(batch_size: int, accumulation: int) -> list[str]:
+    if batch_size % accumulation == 0:
         return []
-    return [
-        f"scheduler.min_lr: {scheduler.min_lr} is not below optimizer.initial_learning_rate, "
-        f"{optimizer.initial_learning_rate}, so the learning rate would never fall; give a smaller one"
-    ]
+    return [f"accumulation: {accumulation} given, which does not divide batch_size, {batch_size}; give a divisor of it"]

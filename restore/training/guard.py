@@ -4,13 +4,13 @@ Ten such updates in a row mean that the run has diverged: it goes back to the la
 rate. After three returns it gives up.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from options.errors import Diverged
-from restore.data.batches import Batch
 
 IN_A_ROW = 10
 RETURNS = 3
@@ -34,20 +34,24 @@ class Guard:
         """An update was finite."""
         self.in_a_row = 0
 
-    def failed(self, name: str, iteration: int, batch: Batch, layer: str | None) -> None:
+    def failed(self, name: str, iteration: int, files: Sequence[str], layer: str | None) -> None:
         """An update was left out. Raises Diverged after ten in a row.
 
         name   what was not finite: a term of the loss, or a gradient's norm
+        files  the photographs that its samples were made from
         layer  where the first number that is not finite arose, if that was looked for
         """
         self.skipped += 1
         self.in_a_row += 1
-        files = ", ".join(batch.files[:NAMED_FILES]) + (" ..." if len(batch.files) > NAMED_FILES else "")
-        fault = f"{name} at iteration {iteration}{f', arising in {layer}' if layer else ''} (photographs: {files})"
+        where = f"{f', arising in {layer}' if layer else ''} (photographs: {name_some(files)})"
+        fault = f"{name} at iteration {iteration}{where}"
         self.first = self.first or fault
         if name not in self.named:
             self.named.add(name)
-            self.notices.append(f"warning: not finite: {fault}; the update is left out, as later ones will be unnamed")
+            self.notices.append(
+                f"warning: not finite: {fault}; this update is skipped; later ones with the same fault are skipped "
+                f"silently"
+            )
         if self.in_a_row >= IN_A_ROW:
             raise Diverged(f"{IN_A_ROW} updates in a row were not finite")
 
@@ -56,22 +60,53 @@ class Guard:
         notices, self.notices = self.notices, []
         return notices
 
-    def go_back(self, reason: Diverged) -> None:
-        """To be called before going back to a good state. Raises Diverged, with all that is known, after the third."""
+    def refuse_another_return(self, reason: Diverged) -> None:
+        """Raises Diverged, with all that is known, where the run has gone back three times."""
         if self.returns == RETURNS:
             raise Diverged(
                 f"diverged: {reason}, after going back {RETURNS} times; first not finite: {self.first or reason}. "
-                f"The last state saved is good: lower optimizer.initial_learning_rate or the weight of that term"
+                f"The last state saved is good: look at the photographs named, or lower "
+                f"optimizer.initial_learning_rate or the weight of that term"
             )
+
+    def went_back(self) -> None:
+        """The run has gone back to a good state."""
         self.returns += 1
         self.in_a_row = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"in_a_row": self.in_a_row, "returns": self.returns}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.in_a_row, self.returns = state["in_a_row"], state["returns"]
+
+
+def name_some(files: Sequence[str]) -> str:
+    """The first files, for a message."""
+    return ", ".join(files[:NAMED_FILES]) + (" ..." if len(files) > NAMED_FILES else "")
+
+
+def all_finite(values: Mapping[str, Tensor]) -> Tensor:
+    """Whether all values are finite: a bool on their device. Nothing waits for it."""
+    return torch.stack([value.float() for value in values.values()]).isfinite().all()
 
 
 def first_non_finite(values: Mapping[str, Tensor]) -> str | None:
     """The name of the first value that is not finite. Waits for the device once, where all of them are finite."""
-    if torch.stack([value.detach().float() for value in values.values()]).isfinite().all():
+    if all_finite(values):
         return None
     return next(name for name, value in values.items() if not value.isfinite())
+
+
+def non_finite_part(state: Mapping[str, Any]) -> str | None:
+    """Where in a state, nested mappings and lists, a tensor holds a number that is not finite; None: nowhere."""
+    for name, value in state.items():
+        if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
+            return str(name)
+        inside = dict(enumerate(value)) if isinstance(value, list) else value
+        if isinstance(inside, Mapping) and (place := non_finite_part(inside)):
+            return f"{name}, {place}"
+    return None
 
 
 def first_non_finite_layer(network: nn.Module, image: Tensor) -> str | None:

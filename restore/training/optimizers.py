@@ -1,10 +1,11 @@
-"""Optimisers and the learning-rate schedule, as the option file writes them."""
+"""Optimisers, as the option file writes them."""
 
 from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+from torch import Tensor
 
 from options.base import Options
 from options.choices import Choices
@@ -19,7 +20,7 @@ class Optimizer(Options):
 
     class_name: str
     initial_learning_rate: LearningRate = 1e-4
-    """Learning rate of the first update; the scheduler lowers it."""
+    """Learning rate of the first update; the schedule lowers it."""
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         raise NotImplementedError
@@ -59,18 +60,15 @@ OPTIMIZERS = Choices(Optimizer, Adam, AdamW)
 OptimizerOptions = Annotated[Optimizer, OPTIMIZERS]
 
 
-class ReduceLROnPlateau(Options):
-    """Multiplies the learning rate by a factor when the validation loss has not fallen for some savepoints."""
+def step_if(finite: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """Makes the optimiser's update where `finite`, a bool on the device, is true.
 
-    class_name: Literal["ReduceLROnPlateau"] = "ReduceLROnPlateau"
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """What the learning rate is multiplied by."""
-    patience: NonNegativeInt = 10
-    """Savepoints without a lower validation loss that are let pass."""
-    min_lr: NonNegativeFloat = 3.125e-06
-    """Where the learning rate stops falling."""
-
-    def build(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
-        return torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimizer, factor=self.factor, patience=self.patience, min_lr=self.min_lr
-        )
+    A fused optimiser leaves an update out by itself where its attribute found_inf is 1, as torch's GradScaler has it
+    do: nothing waits for the device. Only CUDA's and the CPU's are known to look at it.
+    """
+    if finite.device.type in ("cuda", "cpu"):
+        optimizer.found_inf = (~finite).float()
+        optimizer.step()
+        del optimizer.found_inf
+    elif finite:
+        optimizer.step()

@@ -19,7 +19,8 @@ from options.overrides import apply_overrides
 from restore.data.sources import PairedFolders, PathOptions
 from restore.networks import DiscriminatorOptions, GeneratorOptions
 from restore.training.consistency import contradictions
-from restore.training.optimizers import OptimizerOptions, ReduceLROnPlateau
+from restore.training.optimizers import OptimizerOptions
+from restore.training.schedules import ReduceLROnPlateau, ScheduleSection
 from transforms import TransformOptions
 
 NAME = r"^[^/\\\s\x00-\x1f\x7f-\x9f][^/\\\x00-\x1f\x7f-\x9f]*$"
@@ -33,7 +34,7 @@ def _check_name(name: str) -> str:
     return name
 
 
-Name = Annotated[str, Field(max_length=100, json_schema_extra={"pattern": NAME}), AfterValidator(_check_name)]
+Name = Annotated[str, Field(max_length=60, json_schema_extra={"pattern": NAME}), AfterValidator(_check_name)]
 Count = Annotated[PositiveInt, Field(le=10**12)]
 
 
@@ -66,16 +67,18 @@ class TrainingOptions(Options):
     """The same for validation; restore.test uses it, without its crops, on whole photographs."""
     batch_size: Annotated[PositiveInt, Field(le=65536)]
     """Crops to one update."""
+    accumulation: PositiveInt = 1
+    """In how many parts an update's batch is computed: less memory, the same update. It must divide batch_size."""
     total_epochs: Count
     """The run ends after so many passes over the training photographs, each pass one crop of every photograph."""
     total_iterations: Count | None = None
     """The run ends after so many updates, if total_epochs would not end it before."""
     validate_every: Count | None = None
-    """Updates between two savepoints (validate, save, step the scheduler); null: once an epoch."""
+    """Updates between two savepoints (validate, save); null: once an epoch."""
     optimizer: OptimizerOptions
     """The rule of the updates; generator and discriminator have one of their own each."""
-    scheduler: ReduceLROnPlateau = ReduceLROnPlateau()
-    """How the learning rate falls; stepped with the validation loss at each savepoint."""
+    scheduler: ScheduleSection = ReduceLROnPlateau()
+    """How the learning rate falls: with the validation loss of the savepoints, or along a cosine."""
     grad_clip: PositiveFloat | None = 0.4
     """Longest gradient of a network, as the norm over all its parameters; null: no limit."""
     amp: Literal["auto", "off", "fp16", "bf16"] = "auto"

@@ -1,13 +1,27 @@
 """What the option `amp` means for a device, a network and its losses."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
 import torch
 
 from options.errors import UserError
+from restore.compute.device import tf32
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@contextmanager
+def training_arithmetic() -> Iterator[None]:
+    """On CUDA, for the time of a training: TF32 where float32 is computed in, and the fastest convolutions sought."""
+    benchmark = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        with tf32(allowed=True):
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = benchmark
 
 
 class Precision(NamedTuple):

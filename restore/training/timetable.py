@@ -5,7 +5,7 @@ import math
 from restore.training.option_file import TrainingOptions
 
 
-class Schedule:
+class Timetable:
     """A run counted in iterations, each one update.
 
     per_epoch  iterations to one pass over the training photographs
@@ -17,7 +17,7 @@ class Schedule:
         self.every = options.validate_every or per_epoch
 
     def is_savepoint(self, iteration: int) -> bool:
-        """Whether to validate, save and step the scheduler after this iteration; the last one always is."""
+        """Whether to validate and save after this iteration; the last one always is."""
         return iteration > 0 and (iteration % self.every == 0 or iteration == self.last)
 
     def epoch(self, iteration: int) -> int:

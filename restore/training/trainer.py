@@ -1,8 +1,9 @@
 """One update of the networks: the step."""
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,12 @@ from losses import WeightedLoss
 from options.errors import Diverged
 from restore.data.batches import Batch
 from restore.networks.base import Generator
-from restore.training.guard import RETURNS, Guard, first_non_finite, first_non_finite_layer
-from restore.training.option_file import TrainingOptions
+from restore.training.guard import RETURNS, Guard, all_finite, first_non_finite, first_non_finite_layer
+from restore.training.optimizers import Optimizer, step_if
 from restore.training.precision import Precision
+from restore.training.schedules import Schedule
+
+Terms = dict[str, Tensor | float]
 
 
 class NonFinite(ArithmeticError):
@@ -23,96 +27,206 @@ class NonFinite(ArithmeticError):
         self.name = name
 
 
-Terms = dict[str, Tensor | float]
+class HasState(Protocol):
+    """A part of a training that an identical continuation needs. Its state is plain data and tensors."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+
+@dataclass
+class Progress:
+    """How far a training has come."""
+
+    iteration: int = 0
+    """Updates made, those left out included."""
+    validated: int = 0
+    """The iteration of the last savepoint."""
+    best_loss: float = float("inf")
+    """Lowest validation loss."""
+    seconds: float = 0.0
+    """Time spent on training."""
+    brake: float = 1.0
+    """What the schedule's learning rate is multiplied by: halved at each return after a divergence."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if not isinstance(state["iteration"], int) or state["iteration"] < 0:
+            raise ValueError(f"its iteration is {state['iteration']!r}")
+        for name in asdict(self):
+            setattr(self, name, state[name])
+
+
+class RandomState:
+    """The global random generators that a step may draw from (stochastic depth, gradient penalty), as it left them."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.remember()
+
+    def remember(self) -> None:
+        """Takes the generators' state of now: what draws before the next update, as validation may, changes nothing."""
+        self.state = {"cpu": torch.get_rng_state()}
+        if self.device.type != "cpu":
+            self.state["device"] = getattr(torch, self.device.type).get_rng_state(self.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        torch.set_rng_state(state["cpu"])
+        if self.device.type != "cpu" and "device" in state:  # a run may go on where it was not begun
+            getattr(torch, self.device.type).set_rng_state(state["device"], self.device)
+        self.remember()
 
 
 class Trainer:
-    """The networks in training, their optimisers, and everything else that an identical continuation needs."""
+    """The networks in training, their optimisers, and everything else that an identical continuation needs.
+
+    optimizer  the section of which each network gets an optimiser of its own
+    schedule   the learning rate of both
+    grad_clip  longest gradient of a network, as the norm over all its parameters
+    compile    whether the generator is compiled, for inputs of one size
+    anomaly    whether the layer is looked for where a loss or gradient ceases to be finite
+
+    An update may be made in several parts, which takes less memory: the losses of a part count by its share of the
+    samples, so that the gradient is that of one large batch, to rounding. Not so where an image's loss depends on the
+    others of its batch: with ragan's means over the batch, with batch normalisation, and, a little, with the
+    UNetDiscriminator, whose spectral norms are estimated anew at each look. What is drawn at random in the generator,
+    as by stochastic depth, is drawn once more where a discriminator has to see the restored images first.
+    """
 
     def __init__(
         self,
         generator: Generator,
         discriminator: nn.Module | None,
         loss: WeightedLoss,
-        options: TrainingOptions,
+        optimizer: Optimizer,
+        schedule: Schedule,
         precision: Precision,
         device: torch.device,
+        *,
+        grad_clip: float | None = None,
+        compile: bool = False,
         anomaly: bool = False,
     ):
         self.generator = generator.to(device, memory_format=generator.memory_format).train()
         # The crops of a run have one size, and a graph for any size takes much longer to make.
-        self.forward = torch.compile(self.generator, dynamic=False) if options.compile else self.generator
+        self.forward = torch.compile(self.generator, dynamic=False) if compile else self.generator
         self.discriminator = discriminator and discriminator.to(device).train()
         self.loss = loss.to(device)
+        self.schedule = schedule
         self.precision = precision
         self.device = device
-        self.grad_clip = options.grad_clip or float("inf")
+        self.grad_clip = grad_clip or float("inf")
+        self.anomaly = anomaly
         networks = {"generator": self.generator, "discriminator": self.discriminator}
         self.networks: dict[str, nn.Module] = {name: network for name, network in networks.items() if network}
-        self.optimizers = {name: options.optimizer.build(net.parameters()) for name, net in self.networks.items()}
-        self.schedulers = {name: options.scheduler.build(optimizer) for name, optimizer in self.optimizers.items()}
+        self.optimizers = {name: optimizer.build(net.parameters()) for name, net in self.networks.items()}
         self.scaler = precision.scaler(device)
         self.guard = Guard()
-        self.anomaly = anomaly
-        self.iteration = 0
-        self.validated = 0
-        self.best_loss = float("inf")
-        self.random_state = _random_state(device)
-        self.seconds = 0.0
+        self.progress = Progress()
+        self.random_state = RandomState(device)
+        self.parts: dict[str, HasState] = {
+            **self.networks,
+            **{f"optimizer/{name}": optimizer for name, optimizer in self.optimizers.items()},
+            "schedule": schedule,
+            "scaler": self.scaler,
+            "guard": self.guard,
+            "progress": self.progress,
+            "random_state": self.random_state,
+        }
         self.clock = time.monotonic()
 
-    def step(self, batch: Batch) -> Terms:
-        """One update from a batch on the device; returns the terms to log, unweighted, by their names.
+    @property
+    def model(self) -> nn.Module:
+        """What is validated and saved."""
+        return self.generator
+
+    @property
+    def iteration(self) -> int:
+        return self.progress.iteration
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the last update; before the first, that of the first."""
+        return self._rate(max(self.iteration, 1))
+
+    def _rate(self, iteration: int) -> float:
+        return self.schedule.rate(iteration) * self.progress.brake
+
+    def step(self, parts: Sequence[Batch]) -> Terms:
+        """One update from the parts of a batch, on the device; returns the terms to log, unweighted, by their names.
 
         An update whose loss or gradient is not finite is left out and counted; ten in a row raise Diverged.
         """
+        rate = self._rate(self.iteration + 1)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
         try:
-            report = self._update(batch)
+            report = self._update(parts)
             self.guard.passed()
         except NonFinite as fault:
-            layer = first_non_finite_layer(self.generator, batch.degraded) if self.anomaly else None
-            self.guard.failed(fault.name, self.iteration + 1, batch, layer)
+            seen = (part.degraded for part in parts) if self.anomaly else ()
+            layers = (first_non_finite_layer(self.generator, degraded) for degraded in seen)
+            files = [file for part in parts for file in part.files]
+            self.guard.failed(fault.name, self.iteration + 1, files, next(filter(None, layers), None))
             report = {}
-        self.iteration += 1
-        self.random_state = _random_state(self.device)
+        self.progress.iteration += 1
+        self.random_state.remember()
         now = time.monotonic()
-        self.seconds, self.clock = self.seconds + now - self.clock, now
-        return report | {"skipped_updates": float(self.guard.skipped)} | self._learning_rates()
+        self.progress.seconds, self.clock = self.progress.seconds + now - self.clock, now
+        rates = {f"learning_rate/{name}": rate for name in self.optimizers}
+        return report | {"skipped_updates": float(self.guard.skipped)} | rates
 
-    def _update(self, batch: Batch) -> Terms:
-        degraded, clean = batch.degraded, batch.clean
-        with self.precision.autocast(self.device):
-            restored = self.forward(degraded)
-        restored = restored.float()  # the losses and the discriminator compute in float32
+    def _update(self, parts: Sequence[Batch]) -> Terms:
+        size = sum(len(part.degraded) for part in parts)
+        shares = [len(part.degraded) / size for part in parts]
+        restored: list[Tensor | None] = [None] * len(parts)
         report: Terms = {}
-        for _ in range(self.loss.critic_steps):  # none without an adversarial term
-            report |= self._train_discriminator(restored.detach(), clean)
-        terms = self.loss.generator_terms(restored, clean, batch.metadata, self.discriminator)
-        total = self.loss.total(terms)
+        if self.discriminator:
+            with torch.set_grad_enabled(len(parts) == 1):  # of several parts no graph can be kept: restored again below
+                restored = [self._restore(part) for part in parts]
+            for _ in range(self.loss.critic_steps):
+                report |= self._train_discriminator(parts, [image.detach() for image in restored], shares)
         self.optimizers["generator"].zero_grad(set_to_none=True)
-        self.scaler.scale(total).backward()
+        values: dict[str, Tensor] = {}
+        for part, share, image in zip(parts, shares, restored, strict=True):
+            image = image if len(parts) == 1 and image is not None else self._restore(part)
+            terms = self.loss.generator_terms(image, part.clean, part.metadata, self.discriminator)
+            total = self.loss.total(terms)
+            self.scaler.scale(total * share).backward()
+            _add(values, terms | {"total": total}, share)
         self.scaler.unscale_(self.optimizers["generator"])
-        norm = self._clip(self.generator)
-        report |= self._logged("loss", terms) | {"loss/total": total.detach(), "gradient_norm/generator": norm}
+        report |= _named("loss", values) | {"gradient_norm/generator": self._clip(self.generator)}
         fault = first_non_finite(report)
-        if fault is None or self.scaler.is_enabled():  # float16's scaler leaves such an update out and scales lower
+        if fault is None:
             self.scaler.step(self.optimizers["generator"])
-            self.scaler.update()
+        self.scaler.update()  # scales lower where float16's gradients were too large
         if fault:
             raise NonFinite(fault)
         return report | ({"amp/scale": self.scaler.get_scale()} if self.scaler.is_enabled() else {})
 
-    def _train_discriminator(self, restored: Tensor, clean: Tensor) -> Terms:
+    def _restore(self, part: Batch) -> Tensor:
+        with self.precision.autocast(self.device):
+            restored = self.forward(part.degraded)
+        return restored.float()  # the losses and the discriminator compute in float32
+
+    def _train_discriminator(self, parts: Sequence[Batch], restored: list[Tensor], shares: list[float]) -> Terms:
         self.discriminator.requires_grad_(True)
-        parts = self.loss.discriminator_loss(self.discriminator, clean, restored)
         self.optimizers["discriminator"].zero_grad(set_to_none=True)
-        parts["loss"].backward()
-        norm = self._clip(self.discriminator)
+        values: dict[str, Tensor] = {}
+        for part, image, share in zip(parts, restored, shares, strict=True):
+            terms = self.loss.discriminator_loss(self.discriminator, part.clean, image)
+            (terms["loss"] * share).backward()
+            _add(values, terms, share)
+        report = _named("discriminator", values) | {"gradient_norm/discriminator": self._clip(self.discriminator)}
         self.discriminator.requires_grad_(False)  # in the generator's turn it only judges
-        report = self._logged("discriminator", parts) | {"gradient_norm/discriminator": norm}
-        if fault := first_non_finite(report):
-            raise NonFinite(fault)
-        self.optimizers["discriminator"].step()
+        step_if(all_finite(report), self.optimizers["discriminator"])
         self.loss.constrain(self.discriminator)
         return report
 
@@ -120,81 +234,41 @@ class Trainer:
         """Shortens the network's gradient to grad_clip; returns the norm that it had."""
         return nn.utils.clip_grad_norm_(network.parameters(), self.grad_clip)
 
-    @property
-    def learning_rate(self) -> float:
-        return self.optimizers["generator"].param_groups[0]["lr"]
-
-    def _learning_rates(self) -> Terms:
-        return {f"learning_rate/{name}": optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
-
-    @staticmethod
-    def _logged(group: str, terms: Mapping[str, Tensor]) -> Terms:
-        return {f"{group}/{name}": value.detach() for name, value in terms.items()}
-
     def end_savepoint(self, validation_loss: float) -> None:
-        """Lets the learning rates follow the validation loss, and remembers the lowest."""
-        for scheduler in self.schedulers.values():
-            scheduler.step(validation_loss)
-        self.validated = self.iteration
-        self.best_loss = min(self.best_loss, validation_loss)
+        """Lets the learning rate follow the validation loss, and remembers the lowest."""
+        self.schedule.after_validation(validation_loss)
+        self.progress.validated = self.iteration
+        self.progress.best_loss = min(self.progress.best_loss, validation_loss)
 
     def go_back(self, state: dict[str, Any], reason: Diverged) -> str:
-        """Takes back a good state with half of the present learning rates; returns a line that says so.
+        """Takes back a good state with half of its learning rate; returns a line that says so.
 
+        To be saved at once, so that the lower rate and the count of returns outlive the process.
         Raises Diverged when it has gone back too often.
         """
-        self.guard.go_back(reason)
-        halved = {name: optimizer.param_groups[0]["lr"] / 2 for name, optimizer in self.optimizers.items()}
+        self.guard.refuse_another_return(reason)
         self.load_state(state)
-        for name, optimizer in self.optimizers.items():
-            for group in optimizer.param_groups:
-                group["lr"] = halved[name]
+        self.guard.went_back()
+        self.progress.brake /= 2
         return (
-            f"{reason}: back to iteration {self.iteration} with the learning rate {self.learning_rate:.3g} "
+            f"{reason}: back to iteration {self.iteration} with the learning rate {self._rate(self.iteration + 1):.3g} "
             f"(return {self.guard.returns} of {RETURNS}; first not finite: {self.guard.first or reason})"
         )
 
     def state(self) -> dict[str, Any]:
         """All that an identical continuation needs, as of the end of the last update. Plain data and tensors."""
-        return {
-            "networks": {name: network.state_dict() for name, network in self.networks.items()},
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "schedulers": {name: scheduler.state_dict() for name, scheduler in self.schedulers.items()},
-            "scaler": self.scaler.state_dict(),
-            "random_state": self.random_state,
-            "iteration": self.iteration,
-            "validated": self.validated,
-            "best_loss": self.best_loss,
-            "seconds": self.seconds,
-        }
+        return {name: part.state_dict() for name, part in self.parts.items()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Takes a state back; the networks, options and losses must be those that it was made with."""
-        for parts, kind in (
-            (self.networks, "networks"),
-            (self.optimizers, "optimizers"),
-            (self.schedulers, "schedulers"),
-        ):
-            for name, part in parts.items():
-                part.load_state_dict(state[kind][name])
-        self.scaler.load_state_dict(state["scaler"])
-        self.random_state = state["random_state"]
-        _set_random_state(self.random_state, self.device)
-        self.iteration = state["iteration"]
-        self.validated = state["validated"]
-        self.best_loss = state["best_loss"]
-        self.seconds = state["seconds"]
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
 
 
-def _random_state(device: torch.device) -> dict[str, Tensor]:
-    """The state of the global generators that a step may draw from (stochastic depth, gradient penalty)."""
-    state = {"cpu": torch.get_rng_state()}
-    if device.type != "cpu":
-        state["device"] = getattr(torch, device.type).get_rng_state(device)
-    return state
+def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor], share: float) -> None:
+    for name, value in values.items():
+        sums[name] = sums.get(name, 0.0) + share * value.detach()
 
 
-def _set_random_state(state: dict[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"])
-    if device.type != "cpu" and "device" in state:  # a run may go on where it was not begun
-        getattr(torch, device.type).set_rng_state(state["device"], device)
+def _named(group: str, values: Mapping[str, Tensor]) -> Terms:
+    return {f"{group}/{name}": value for name, value in values.items()}

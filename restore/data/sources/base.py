@@ -8,6 +8,7 @@ import numpy as np
 
 from options.base import Options
 from options.errors import UserError
+from transforms.sensor.layout import Layout
 from transforms.sensor.mosaic import Mosaic
 
 
@@ -32,10 +33,12 @@ class Source(Options):
     """Where photographs come from: an entry of training_path or testing_path."""
 
     class_name: str
-    raw: ClassVar[bool] = False
-    """Whether all of them are raw images."""
+    layout: ClassVar[Layout | None] = None
+    """Of all its images, where that is known before a file is opened."""
     paired: ClassVar[bool] = False
     """Whether they are pairs."""
+    tells_noise: ClassVar[bool] = True
+    """Whether the noise of its raw images may be known from their files."""
 
     def __str__(self) -> str:
         return self.model_dump_json(exclude_none=True)

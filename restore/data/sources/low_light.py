@@ -9,6 +9,7 @@ from restore.camera.raw_file import RAW_SUFFIXES
 from restore.data.sources.base import Found, Recording, Source, found
 from restore.data.sources.reading import read_mosaic
 from restore.files.paths import files_below
+from transforms.sensor.layout import RGGB, Layout
 from transforms.sensor.mosaic import Mosaic
 
 SID_FILE = re.compile(r"(?P<scene>(?P<part>\d)\d{4})_\d{2}_(?P<seconds>[\d.]+)s\.\w+")
@@ -29,8 +30,9 @@ class SID(Source):
     Source: Chen et al., Learning to See in the Dark, CVPR 2018.
     """
 
-    raw: ClassVar[bool] = True
+    layout: ClassVar[Layout | None] = RGGB
     paired: ClassVar[bool] = True
+    tells_noise: ClassVar[bool] = False
 
     class_name: Literal["SID"] = "SID"
     path: PathText
@@ -68,8 +70,9 @@ class ELD(Source):
     Source: Wei et al., A Physics-based Noise Formation Model for Extreme Low-light Raw Denoising, CVPR 2020.
     """
 
-    raw: ClassVar[bool] = True
+    layout: ClassVar[Layout | None] = RGGB
     paired: ClassVar[bool] = True
+    tells_noise: ClassVar[bool] = False
 
     class_name: Literal["ELD"] = "ELD"
     path: PathText

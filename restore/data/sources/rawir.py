@@ -11,6 +11,7 @@ from restore.data.sources.reading import neutral_mosaic
 from restore.files.images import BadImage
 from restore.files.paths import files_below
 from transforms import unpack
+from transforms.sensor.layout import RGGB, Layout
 from transforms.sensor.mosaic import CELL, Mosaic
 
 WHITE = 4095
@@ -24,7 +25,8 @@ class RAWIR(Source):
     Source: Conde et al., NTIRE Challenge on RAW Image Super-Resolution, CVPR Workshops 2024.
     """
 
-    raw: ClassVar[bool] = True
+    layout: ClassVar[Layout | None] = RGGB
+    tells_noise: ClassVar[bool] = False
 
     class_name: Literal["RAWIR"] = "RAWIR"
     path: PathText

@@ -12,6 +12,7 @@ from restore.data.sources.reading import neutral_mosaic
 from restore.files.images import BadImage
 from restore.files.paths import files_below
 from transforms.sensor.bayer import Pattern
+from transforms.sensor.layout import RGGB, Layout
 from transforms.sensor.mosaic import Mosaic
 
 PATTERNS: dict[str, Pattern] = {"GP": "BGGR", "IP": "RGGB", "S6": "GBRG", "N6": "BGGR", "G4": "BGGR"}
@@ -29,8 +30,9 @@ class SIDD(Source):
     Source: Abdelhamed et al., A High-Quality Denoising Dataset for Smartphone Cameras, CVPR 2018.
     """
 
-    raw: ClassVar[bool] = True
+    layout: ClassVar[Layout | None] = RGGB
     paired: ClassVar[bool] = True
+    tells_noise: ClassVar[bool] = False
 
     class_name: Literal["SIDD"] = "SIDD"
     path: PathText
