@@ -22,6 +22,7 @@ from transforms.degradations.noise import PictureNoise
 from transforms.degradations.real_esrgan import RealEsrganDegradation
 from transforms.degradations.resize import RandomSize, Resize
 from transforms.degradations.sharpening import sharpened
+from transforms.rgb_to_raw import RgbToRawTransform
 
 OFF = {"probability": 0}
 NO_NOISE = {"sigma": 0, "poisson_share": 0}
@@ -366,3 +367,40 @@ def test_a_mistake_in_a_degradation_is_told_in_a_line(given, line):
     with pytest.raises(UserError, match=line) as mistake:
         parse(transforms.TransformOptions, given)
     assert len(str(mistake.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (
+            {"class_name": "Blur", "kernels": {"sinc": 1}, "sigma": 2},
+            "sigma: 2.0 given, but all kernels are sinc; leave",
+        ),
+        (
+            {"class_name": "Blur", "kernels": {"isotropic": 1}, "sinc_cutoff": [0.3, 1]},
+            "sinc_cutoff: [0.3, 1.0] given, but",
+        ),
+        (
+            {"class_name": "Resize", "directions": {"up": 1}, "down_factor": [0.5, 1]},
+            "down_factor: [0.5, 1.0] given, but",
+        ),
+        ({"class_name": "PictureNoise", "poisson_scale": 2}, "poisson_scale: 2.0 given, but poisson_share is 0; leave"),
+        (
+            {"class_name": "BsrganDegradation", "scale": 2, "halving_probability": 0.5},
+            "halving_probability: 0.5 given, but",
+        ),
+        (
+            {"class_name": "RealEsrganDegradation", "scale": 2, "noise": {"poisson_share": 1, "sigma": 5}},
+            "noise.sigma: 5.0 given, but poisson_share is 1; leave it out",
+        ),
+        ({"class_name": "RgbToRawTransform", "pooling": "packed"}, 'pooling: "packed" given, but nothing is pooled at'),
+    ],
+)
+def test_an_option_without_effect_is_told(given, line):
+    (told,) = parse(transforms.TransformOptions, given).without_effect()
+    assert told.startswith(line)
+
+
+@pytest.mark.parametrize("transform", [*DEFAULTS, RgbToRawTransform()], ids=name)
+def test_no_default_is_told_to_be_without_effect(transform):
+    assert transform.without_effect() == []

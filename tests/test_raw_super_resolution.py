@@ -166,8 +166,3 @@ def test_sides_are_cut_to_whole_cells_of_the_degraded_image(height, width, scale
 def test_a_crop_is_a_multiple_of_two_degraded_pixels():
     with pytest.raises(UserError, match=r"62 x 64 given .*multiples of 8; make both multiples of 8"):
         transforms.build([{"class_name": "RandomCrop", "h": 62, "w": 64}, {**TO_RAW, "scale": 4}, TO_TENSOR])
-
-
-def test_packed_pooling_without_pooling_is_a_mistake():
-    with pytest.raises(UserError, match=r'pooling "packed" given, and nothing is pooled at scale 1'):
-        transforms.build([{**TO_RAW, "pooling": "packed"}, TO_TENSOR])

@@ -1,5 +1,6 @@
 """What every transform is: an option section that can be called, and that declares what the chain must know of it."""
 
+import json
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -108,6 +109,18 @@ class Degradation(Transform):
 
     def smallest_input(self, height: int, width: int) -> tuple[int, int]:
         return max(height, self.reduction), max(width, self.reduction)
+
+
+def unused(section: Options, why: str, *names: str) -> list[str]:
+    """What `without_effect` tells of those of these options that were given: "name: what was given, but why"."""
+    # The default is no choice of the user's: options.json and information files write it out.
+    given = {name: getattr(section, name) for name in names}
+    defaults = {name: type(section).model_fields[name].default for name in names}
+    return [
+        f"{name}: {json.dumps(given[name])} given, but {why}; leave it out"
+        for name in names
+        if given[name] != defaults[name]
+    ]
 
 
 def as_stored(image: Any) -> np.ndarray:

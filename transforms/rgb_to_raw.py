@@ -1,14 +1,13 @@
 """A clean photograph -> the noisy raw image that a camera would have recorded of it."""
 
-import json
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 from torch import Generator, Tensor
 
-from transforms.base import Stage, Transform
+from transforms.base import Stage, Transform, unused
 from transforms.geometry import cut
 from transforms.images import Image, One, Pair
 from transforms.noise import Dng, NoiseModelOptions, SensorNoise, add_noise
@@ -68,12 +67,6 @@ class RgbToRawTransform(Transform):
     against B by half a pixel at scale 2 and is wrong of every sensor, but is how the NTIRE challenges made their raw
     images."""
 
-    @model_validator(mode="after")
-    def _check_pooling(self) -> Self:
-        if self.pooling == "packed" and not self._pools:
-            raise ValueError('pooling "packed" given, and nothing is pooled at scale 1; remove it, or give a scale')
-        return self
-
     def __call__(self, image: Image, rng: Generator) -> Sample:
         if isinstance(image, Pair) and image.recorded:
             return _recorded(image)
@@ -93,12 +86,10 @@ class RgbToRawTransform(Transform):
         return Sample(add_noise(signal, noise, rng), clean, RawMetadata(camera, noise.profile()), RGGB)
 
     def without_effect(self) -> list[str]:
-        # The default is no choice of the user's: options.json and information files write it out.
-        if self.iso == type(self).model_fields["iso"].default or self.noise_model.heeds_iso:
-            return []
+        same = f"the noise of {self.noise_model.class_name} is the same at any ISO speed"
         return [
-            f"iso: {json.dumps(self.iso)} given, but the noise of {self.noise_model.class_name} is the same at any ISO "
-            f"speed; leave it out"
+            *(unused(self, same, "iso") if not self.noise_model.heeds_iso else ()),
+            *(unused(self, "nothing is pooled at scale 1", "pooling") if not self._pools else ()),
         ]
 
     @property

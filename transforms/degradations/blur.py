@@ -8,7 +8,7 @@ import torch
 from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat
 from torch import Generator
 
-from transforms.base import Degradation
+from transforms.base import Degradation, unused
 from transforms.degradations.kernels import blurred, gaussian, generalised_gaussian, plateau, sinc
 from transforms.noise.draws import NumberOrRange, Probability, Range, Shares, choose_by_share, happens, one_of, uniform
 
@@ -70,6 +70,19 @@ class Blur(Degradation):
     """[low, high] of the sinc kernels' cut-off [of the Nyquist frequency, pi rad/px]."""
     small_sinc_cutoff: Range[Cutoff] = (1 / 3, 1)
     """The same for kernels of less than 13 px."""
+
+    def without_effect(self) -> list[str]:
+        options = {
+            "generalised": ["generalised_shape"],
+            "plateau": ["plateau_shape"],
+            "sinc": ["sinc_cutoff", "small_sinc_cutoff"],
+        }
+        return [
+            line
+            for kind, names in options.items()
+            if not any(kernel.startswith(kind) for kernel in self.kernels)
+            for line in unused(self, f"none of the kernels is {kind}", *names)
+        ] + (unused(self, "all kernels are sinc", "sigma") if set(self.kernels) == {"sinc"} else [])
 
     def degrade(self, image: np.ndarray, rng: Generator) -> np.ndarray:
         return blurred(image, self.kernel(rng)) if happens(self.probability, rng) else image

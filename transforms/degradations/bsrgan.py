@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, NonNegativeFloat
 from torch import Generator
 
-from transforms.base import Degradation
+from transforms.base import Degradation, unused
 from transforms.degradations.blur import Sizes
 from transforms.degradations.camera import photographed
 from transforms.degradations.jpeg import JpegCompression
@@ -83,6 +83,9 @@ class BsrganDegradation(Degradation):
     """Share of the images that get the noise of a camera."""
     final_jpeg: JpegCompression = JpegCompression()
     """The JPEG at the end."""
+
+    def without_effect(self) -> list[str]:
+        return unused(self, "only scale 4 is halved first", "halving_probability") if self.scale != 4 else []
 
     def degrade(self, image: np.ndarray, rng: Generator) -> np.ndarray:
         height, width, scale = image.shape[0] // self.scale, image.shape[1] // self.scale, self.scale

@@ -8,7 +8,7 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Generator
 
-from transforms.base import Degradation
+from transforms.base import Degradation, unused
 from transforms.noise.draws import NumberOrRange, Probability, happens, one_of
 from transforms.noise.poisson import add_shot_and_read_noise
 
@@ -32,6 +32,14 @@ class PictureNoise(Degradation):
     """Share of the images whose three channels get the same noise."""
     clipped: bool = False
     """Whether what leaves 0 to 1 is clipped, as it is in a file."""
+
+    def without_effect(self) -> list[str]:
+        match self.poisson_share:
+            case 0:
+                return unused(self, "poisson_share is 0", "poisson_scale")
+            case 1:
+                return unused(self, "poisson_share is 1", "sigma")
+        return []
 
     def degrade(self, image: np.ndarray, rng: Generator) -> np.ndarray:
         is_poisson, is_grey = happens(self.poisson_share, rng), happens(self.grey_probability, rng)

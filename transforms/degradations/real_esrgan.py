@@ -101,6 +101,11 @@ class RealEsrganDegradation(Degradation):
     final_jpeg: JpegCompression = JpegCompression()
     """The second stage's JPEG."""
 
+    def without_effect(self) -> list[str]:
+        parts = {name: getattr(self, name) for name in type(self).model_fields}
+        parts = {name: part for name, part in parts.items() if isinstance(part, Degradation | RandomSize)}
+        return [f"{name}.{line}" for name, part in parts.items() for line in part.without_effect()]
+
     def target(self, clean: np.ndarray) -> np.ndarray:
         return as_stored(sharpened(unit_range(clean))) if self.sharpen_target else clean
 

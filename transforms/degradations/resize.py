@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Generator
 
 from options.base import Options
-from transforms.base import Degradation
+from transforms.base import Degradation, unused
 from transforms.noise.draws import Range, Shares, choose, choose_by_share, uniform
 
 Mode = Literal["area", "bilinear", "bicubic"]
@@ -32,6 +32,14 @@ class RandomSize(Options):
     """The same where it is made smaller."""
     modes: Modes = Field(default=["area", "bilinear", "bicubic"])
     """The ways to resize, each being equally likely."""
+
+    def without_effect(self) -> list[str]:
+        return [
+            line
+            for name in ("up", "down")
+            if name not in self.directions
+            for line in unused(self, f"directions has no {name}", f"{name}_factor")
+        ]
 
     def resized(self, image: np.ndarray, height: int, width: int, rng: Generator) -> np.ndarray:
         """The image (H, W, 3) at height x width times a factor that is drawn."""
