@@ -138,6 +138,6 @@ def test_a_crop_that_the_scale_does_not_divide_is_a_mistake():
 
 def test_what_takes_no_degraded_image_stands_before_the_degradations():
     late = [Dim(), Halve(), Downsample(downsampling_factor=2, sigma=1), ToTensor2()]
-    with pytest.raises(UserError, match=r"^x\.2: Downsample would average its noise away; move it before Halve, x\.1$"):
+    with pytest.raises(UserError, match=r"^x\.2: Downsample would average the noise away; move it before Halve, x\.1$"):
         check_order(late, "x")
     check_order([late[2], *late[:2], late[3]], "x")
