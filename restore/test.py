@@ -8,154 +8,162 @@ if __name__ == "__main__":
     ARGUMENTS = testing_arguments()  # answers --help before the imports below, which take seconds
 
 from argparse import Namespace
-from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from options.base import parse
 from options.errors import UserError
+from restore import load_model
 from restore.compute.device import describe_device
-from restore.data.batches import seeded_generator
 from restore.evaluation.metrics import measure
 from restore.evaluation.strips import strip
 from restore.files.atomic import make_folder
-from restore.files.images import BadImage, find_images, read_image, to_tensor, to_uint, write_image
+from restore.files.images import to_uint, write_image
+from restore.files.paths import files_below
+from restore.inference.inputs import Inputs, LeftOut, Photographs, Pictures
+from restore.inference.outputs import Outputs, check_outputs, output_names
 from restore.inference.restorer import Restorer
-from restore.inference.results import Results
-from transforms import SRGB, Pipeline, Sample
-from transforms.pipeline import check_order
-from transforms.rgb_to_raw import RgbToRawTransform
+from restore.inference.results import Metrics, Results, Row
+from transforms import Sample
 
-STRIPS = "strips"
-LARGEST = 1024  # pixels of a picture's side in a strip
-SEED = 0  # of the noise: a photograph is degraded alike whenever and beside whatever it is measured
-
-SampleOf = Callable[[Path, np.ndarray], Sample]
-"""(path inside the input folder, its picture) -> what goes into the model, and the clean image where it is known."""
+LARGEST = 1024
+"""Pixels of a picture's side in a strip."""
+MARGIN = 8
+"""Pixels rendered around those, since demosaicing looks at neighbours."""
+FLAGS = {"run_or_pth": "--model"} | {
+    name: f"--{name}" for name in ("input", "target", "output", "iso", "tile", "overlap", "device")
+}
+"""The flag that each argument of the library comes from."""
 
 
 def main(arguments: Namespace) -> None:
-    with flags(device="--device"):
-        restorer = Restorer(arguments.model, arguments.device)
-    print(describe_device(restorer.device))
-    print(f"model: {restorer.path}, {restorer.weights_report}")
-    source, output = Path(arguments.input), Path(arguments.output)
-    _refuse_to_write_into(output, {"--input": arguments.input, "--target": arguments.target})
-    files = [file.relative_to(source) for file in find_images(source)]
-    names = _output_names(files)
-    raw = restorer.layout.raw
-    if raw and arguments.target:
-        raise UserError("--target: a raw model measures against the photographs that it degrades itself; leave it out")
-    if arguments.iso is not None and not raw:
-        raise UserError("--iso: a 3-channel model restores pictures as they are, without adding noise; leave it out")
-    sample_of = _degraded_photographs(restorer, arguments.iso) if raw else _pictures(arguments.target)
+    output = Path(arguments.output)
+    with flags(**FLAGS):
+        _check_folders(arguments)
+        restorer = load_model(arguments.model, arguments.device)
+        inputs = _inputs(arguments, restorer)
+        names = output_names(inputs.files, inputs.suffix)
+        _check_outputs(arguments, names)
+    _say(describe_device(restorer.device), f"model: {restorer.path}, {restorer.weights_report}")
+    if inputs.size_note:
+        _say(inputs.size_note)
 
-    results = Results(str(restorer.path), arguments.iso)
-    for file in tqdm(files, unit="picture", disable=not sys.stderr.isatty()):
-        try:
-            picture = read_image(source / file)
-            sample = sample_of(file, picture)
-            noisy = _measured(sample.degraded, sample)
-        except BadImage as mistake:  # names its file
-            results.left_out.append(str(mistake))
-            continue
-        except UserError as mistake:
-            results.left_out.append(f"{source / file}: {mistake}")
-            continue
-        noise = sample.metadata and sample.metadata.noise
-        restored = restorer(sample.degraded, noise, arguments.tile, arguments.overlap)
-        _write_pictures(output, names[file], picture.dtype, sample, restored)
-        results.add(str(file), noisy, _measured(restored, sample))
-    if not results.pictures:
-        raise UserError(f"--input: none of the {len(files)} pictures can be used:", *results.left_out)
-    results.write(output)
-    print(*results.lines(), sep="\n")
+    results = Results(str(restorer.path), arguments.iso, inputs.size_note, inputs.left_out)
+    restore = partial(restorer, tile=arguments.tile, overlap=arguments.overlap)
+    try:
+        for file in tqdm(inputs.files, unit="picture", disable=not sys.stderr.isatty()):
+            try:
+                results.add(file.as_posix(), _restored(file, inputs, restore, output, names[file]))
+            except LeftOut as reason:
+                results.left_out.append(str(reason))
+        results.complete = True
+    finally:  # also when the disk is full, at Ctrl+C, and where a picture is too large for the memory
+        if results.rows:
+            results.write(output)
+    if not results.rows:
+        raise UserError(f"--input: none of the {len(inputs.files)} pictures can be used:", *results.left_out)
+    _say(*results.lines())
     if results.left_out:
-        print(f"left out {len(results.left_out)}:", *results.left_out, sep="\n  ")
-    print(f"pictures, strips, results.json and results.csv: {output}")
+        _say(f"left out {len(results.left_out)}:", *(f"  {line}" for line in results.left_out))
+    _say(f"pictures, strips, results.json and results.csv: {output}")
 
 
-def _degraded_photographs(restorer: Restorer, iso: int | None) -> SampleOf:
-    """Whole photographs degraded by the chain that the model was validated with; conditioning is the restorer's."""
-    steps = restorer.chain.transforms
-    if iso is not None:
-        steps = tuple(_at_iso(step, iso) if isinstance(step, RgbToRawTransform) else step for step in steps)
-    check_order(list(steps), f"{restorer.path.with_suffix('.json')}: transforms_test")
-    chain = Pipeline(steps).for_whole_images()
-    return lambda file, picture: chain(picture, seeded_generator(SEED, file.as_posix()))
+def _inputs(arguments: Namespace, restorer: Restorer) -> Inputs:
+    """Photographs that the model's chain degrades, or pictures as they are."""
+    folder = Path(arguments.input)
+    if restorer.layout.raw or arguments.degrade:
+        if arguments.target:
+            raise UserError("target: the model is measured against the photographs that it degrades; leave it out")
+        return Photographs(folder, restorer, arguments.iso)
+    if arguments.iso is not None:
+        raise UserError("iso: a 3-channel model restores pictures as they are, without adding noise; leave it out")
+    return Pictures(folder, restorer.scale, Path(arguments.target) if arguments.target else None)
 
 
-def _at_iso(step: RgbToRawTransform, iso: int) -> RgbToRawTransform:
-    if not step.noise_model.heeds_iso:
-        raise UserError(
-            f"--iso: {iso} given; the model's noise ({step.noise_model.class_name}) is the same at any speed"
+def _restored(file: Path, inputs: Inputs, restore: Callable[..., Tensor], output: Path, names: Outputs) -> Row:
+    """Restores, measures and writes a file, and its strip degraded | restored | clean. Raises LeftOut."""
+    opened = inputs.open(file)
+    sample = opened.sample
+    with flags(**FLAGS):
+        restored = restore(sample.degraded, sample.metadata and sample.metadata.noise)
+    if not restored.isfinite().all():
+        raise LeftOut(
+            f"{inputs.folder / file}: the restored picture has numbers that are not finite, and is not written; "
+            f"take another model, or train this one again"
         )
-    return parse(RgbToRawTransform, {**step.model_dump(mode="json"), "iso": iso}, "--iso")
+    try:
+        degraded_metrics, restored_metrics = (_measured(image, sample) for image in (sample.degraded, restored))
+    except UserError as mistake:
+        raise LeftOut(f"{inputs.folder / file}: {mistake}") from None
+    for path in names:
+        make_folder((output / path).parent)
+    size = inputs.write(output / names.restored, opened, restored)
+    write_image(output / names.strip, _strip(sample, restored))
+    return Row(names, opened.size, size, degraded_metrics, restored_metrics)
 
 
-def _pictures(target: str | None) -> SampleOf:
-    """Pictures as they are, with the clean ones of the same names (whatever their suffix) where there is a folder."""
-    clean_files = {}
-    if target:
-        clean_files = {file.relative_to(target).with_suffix(""): file for file in find_images(target)}
-
-    def sample_of(file: Path, picture: np.ndarray) -> Sample:
-        degraded = to_tensor(picture)
-        if not target:
-            return Sample(degraded, None, None, SRGB)
-        clean_file = clean_files.get(file.with_suffix(""))
-        if clean_file is None:
-            raise UserError(f"{target} has no picture of this name; add it, or leave out --target")
-        clean = to_tensor(read_image(clean_file))
-        if clean.shape != degraded.shape:
-            raise UserError(
-                f"{_size(degraded)} pixels, but {clean_file} has {_size(clean)}; "
-                f"a picture and its target must have one size"
-            )
-        return Sample(degraded, clean, None, SRGB)
-
-    return sample_of
-
-
-def _measured(image: Tensor, sample: Sample) -> dict[str, float]:
+def _measured(image: Tensor, sample: Sample) -> Metrics:
     if sample.clean is None:
         return {}
     return {name: float(value) for name, value in measure(image, sample.clean, sample.metadata, sample.layout).items()}
 
 
-def _write_pictures(output: Path, name: Path, depth: np.dtype, sample: Sample, restored: Tensor) -> None:
-    """The restored picture in the depth of the one that came in, and in strips/ degraded | restored | clean."""
-    for path in (output / name, output / STRIPS / name):
-        make_folder(path.parent)
+def _strip(sample: Sample, restored: Tensor) -> np.ndarray:
+    """degraded | restored | clean: only what is to be seen of them is rendered."""
     images = [image for image in (sample.degraded, restored, sample.clean) if image is not None]
-    shown = [sample.layout.render(image, sample.metadata) for image in images]
-    write_image(output / name, to_uint(shown[1], depth))
-    write_image(output / STRIPS / name, to_uint(strip(shown, LARGEST), np.uint8))
+    height, width = sample.degraded.shape[-2:]
+    side = LARGEST // sample.layout.cell + MARGIN
+    rows, columns = _middle(height, side), _middle(width, side)
+    shown = []
+    for image in images:
+        scale = image.shape[-1] // width
+        part = image[:, scale * rows.start : scale * rows.stop, scale * columns.start : scale * columns.stop]
+        shown.append(sample.layout.render(part, sample.metadata))
+    return to_uint(strip(shown, LARGEST), np.uint8)
 
 
-def _output_names(files: list[Path]) -> dict[Path, Path]:
-    """The restored pictures' names: .png for the suffix, or behind it where two pictures differ in that alone."""
-    stems = Counter(file.with_suffix("") for file in files)
-    return {
-        file: file.with_suffix(".png") if stems[file.with_suffix("")] == 1 else file.with_name(f"{file.name}.png")
-        for file in files
-    }
+def _middle(length: int, part: int) -> slice:
+    """The middle of a side, of at least so many pixels, with the side's own centre."""
+    edge = max(0, length - part) // 2
+    return slice(edge, length - edge)
 
 
-def _refuse_to_write_into(output: Path, folders: dict[str, str | None]) -> None:
-    for argument, folder in folders.items():
-        if folder and output.resolve().is_relative_to(Path(folder).resolve()):
+def _check_folders(arguments: Namespace) -> None:
+    for flag in ("model", "input", "target", "output"):
+        if getattr(arguments, flag) is not None and not getattr(arguments, flag).strip():
+            raise UserError(f"--{flag}: empty; give a folder, or check the shell variable that it comes from")
+    output, model = Path(arguments.output).resolve(), Path(arguments.model).resolve()
+    if output.is_relative_to(model) or (model.suffix == ".pth" and output == model.parent):
+        raise UserError(f"--output: {arguments.output} is the model's own folder, or lies in it; name another")
+    for flag in ("input", "target"):
+        folder = getattr(arguments, flag)
+        if folder and output.is_relative_to(Path(folder).resolve()):
             raise UserError(
-                f"--output: {output} lies in the {argument} folder, whose pictures it could replace; name another"
+                f"--output: {arguments.output} lies in the --{flag} folder, whose pictures it could replace; "
+                f"name another"
             )
 
 
-def _size(image: Tensor) -> str:
-    return f"{image.shape[-1]} x {image.shape[-2]}"
+def _check_outputs(arguments: Namespace, names: dict[Path, Outputs]) -> None:
+    folders = [Path(folder) for folder in (arguments.input, arguments.target) if folder]
+    files = [file for folder in folders for file in files_below(folder)]
+    check_outputs(Path(arguments.output), names.values(), folders, files)
+
+
+def _say(*lines: str) -> None:
+    """Prints lines, with what the console's encoding does not know written as \\x.., so that no file name ends it."""
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in lines:
+        print(line.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def command(words: list[str] | None = None) -> int:
+    """The command as a function, for a script that adds parts of its own; returns the exit status."""
+    return run_command(main, testing_arguments(words))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from restore.networks import build_generator
 from restore.test import main as restore_folder
 from restore.train import main as train
 from restore.training.option_file import read_option_file
-from transforms import RGGB, unconditioned, unconditioned_degraded
+from transforms import RGGB, NoiseProfile, unconditioned, unconditioned_degraded
 
 TO_RAW = {"class_name": "RgbToRawTransform"}
 TO_TENSOR = {"class_name": "ToTensor2"}
@@ -144,8 +144,8 @@ def test_a_model_restores_plain_raw_and_undoes_its_conditioning_by_itself(traine
 
     restore_folder(arguments_of(["--model", run, "--input", "val", "--output", "out", "--device", "cpu"]))
     results = json.loads(Path("out/results.json").read_text())["mean"]
-    assert abs(results["noisy"]["psnr_raw"] - noisy) < 1.5
-    assert results["restored"]["psnr_raw"] > results["noisy"]["psnr_raw"] - 3
+    assert abs(results["degraded"]["psnr_raw"] - noisy) < 1.5
+    assert results["restored"]["psnr_raw"] > results["degraded"]["psnr_raw"] - 3
 
     sample = sample_of([TO_RAW, TO_TENSOR])
     restored = load_model(run, "cpu")(sample.degraded, noise=(3e-3, 1e-5))
@@ -170,3 +170,7 @@ def test_the_four_planes_may_have_noise_of_their_own(trained):
     one = model(raw, noise=(3e-3, 1e-5))
     assert torch.equal(model(raw, noise=([3e-3] * 4, torch.full((4,), 1e-5))), one)
     assert not torch.equal(model(raw, noise=([3e-3, 3e-3, 3e-3, 3e-2], 1e-5)), one)
+    profile = NoiseProfile(torch.full((4,), 3e-3), torch.full((4,), 1e-5))
+    assert torch.equal(model(raw, noise=profile), one)
+    with pytest.raises(UserError, match="noise: "):
+        model(raw, noise=NoiseProfile.unknown())

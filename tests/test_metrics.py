@@ -2,14 +2,16 @@
 
 import json
 import math
+import tracemalloc
 
 import pytest
 import torch
+from skimage.metrics import structural_similarity
 from torch import Tensor
 from torch.nn import functional
 
 from options.errors import UserError
-from restore.evaluation.metrics import MeanMetrics, measure, psnr, ssim
+from restore.evaluation.metrics import MeanMetrics, measure, psnr, rendered, ssim
 from transforms import RGGB, SRGB, NoiseProfile, RawMetadata
 from transforms.sensor.cameras import Camera
 from transforms.sensor.rendering import develop
@@ -78,6 +80,21 @@ def test_ssim_is_the_published_formula():
     assert ssim(estimate, clean).item() == pytest.approx(similarity.mean().item(), abs=1e-5)
 
 
+@pytest.mark.parametrize("height", [265, 266, 267, 700])
+def test_ssim_of_a_large_image_is_that_of_the_whole_in_little_memory(height):
+    estimate, clean = noisy_pair(3, height, 300)
+    arrays = estimate.clamp(0, 1).numpy(), clean.numpy()
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    whole = structural_similarity(*arrays, channel_axis=0, data_range=1, **settings)
+    assert ssim(estimate, clean).item() == pytest.approx(whole, abs=1e-6)
+    if height == 700:
+        tracemalloc.start()
+        ssim(estimate, clean)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 6 * arrays[0].nbytes, "of the whole image it takes a dozen times its memory"
+
+
 def test_an_image_smaller_than_the_window_of_ssim_is_named_with_its_size():
     with pytest.raises(UserError, match="30 x 10 pixels is too small for SSIM"):
         ssim(torch.zeros(3, 10, 30), torch.zeros(3, 10, 30))
@@ -107,6 +124,14 @@ def test_raw_is_measured_as_it_is_and_as_rendered_for_the_eye():
     assert measured["psnr_srgb"].tolist() == psnr(seen, meant).tolist()
     assert measured["ssim_srgb"].tolist() == ssim(seen, meant).tolist()
     assert (measured["psnr_raw"] - measured["psnr_srgb"]).abs().min() > 0.1
+
+
+@pytest.mark.parametrize("height", [255, 257, 600])
+def test_a_large_raw_image_is_rendered_as_a_small_one_is(height):
+    image, _ = noisy_pair(2, 4, height, 16)
+    camera = Camera(torch.eye(3).expand(2, 3, 3), torch.tensor([[2.0, 1.0, 1.6], [1.0, 1.0, 1.0]]))
+    metadata = RawMetadata(camera, NoiseProfile.unknown())
+    torch.testing.assert_close(rendered(image, metadata, RGGB), RGGB.render(image, metadata), rtol=0, atol=1e-6)
 
 
 def test_srgb_is_measured_without_rendering():

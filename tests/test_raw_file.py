@@ -17,7 +17,7 @@ from raw_files import ASCII, ISO, MATRIX, RATIONAL, SHORT, by_site, write_dng
 
 from restore.camera.__main__ import main, read_arguments
 from restore.camera.raw_file import RAW_SUFFIXES, list_files, read_raw
-from restore.command.arguments import run
+from restore.command.arguments import run_command
 from restore.files import checks
 from restore.files.images import IMAGE_SUFFIXES, BadImage
 from transforms.sensor.cameras import RGB_TO_XYZ
@@ -243,7 +243,7 @@ def test_raw_suffixes_are_none_of_the_picture_suffixes():
 
 def test_the_command_prints_a_camera_matrix_that_can_be_pasted(dng, capsys):
     path = dng(color_matrix=MATRIX, noise_profile=NOISE[:3], iso=800, black=BLACK, white=WHITE)
-    assert run(main, read_arguments([str(path)])) == 0
+    assert run_command(main, read_arguments([str(path)])) == 0
     title, *lines = capsys.readouterr().out.splitlines()
     assert title == f"{path}: Acme Mosaica 1, ISO 800"
     printed = {line[2:16].strip(): line[17:] for line in lines}
@@ -257,7 +257,7 @@ def test_the_command_prints_a_camera_matrix_that_can_be_pasted(dng, capsys):
 
 def test_the_command_names_every_bad_file_and_prints_the_good_ones(dng, tmp_path, capsys):
     words = [tmp_path / "nowhere.dng", dng(), tmp_path / "neither.dng"]
-    assert run(main, read_arguments([str(word) for word in words])) == 2
+    assert run_command(main, read_arguments([str(word) for word in words])) == 2
     output, errors = capsys.readouterr()
     assert "Acme Mosaica 1, ISO not known" in output
     assert "camera_matrix  not known" in output

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from restoring_files import identity_model, pictures
 
 from options.errors import UserError
 from restore import load_model
@@ -15,10 +16,12 @@ from restore.command.arguments import testing_arguments as arguments_of
 from restore.command.arguments import training_arguments
 from restore.data.batches import seeded_generator
 from restore.evaluation.metrics import psnr
+from restore.evaluation.strips import GAP
 from restore.files.images import read_image, write_image
 from restore.networks import build_generator
 from restore.test import main
 from restore.train import main as train
+from transforms import RGGB
 
 
 def restore(*words):
@@ -41,23 +44,8 @@ def raw_model(option_file):
 
 @pytest.fixture
 def identity(workplace):
-    """A 3-channel model that returns what it gets, as weights with a hand-written information file."""
-    section = {"class_name": "UNet", "n_channels": 3, "widths": [4, 8]}
-    network = build_generator(section)
-    torch.nn.init.zeros_(network.tail.weight)
-    torch.nn.init.zeros_(network.tail.bias)
-    torch.save(network.state_dict(), workplace / "identity.pth")
-    (workplace / "identity.json").write_text(json.dumps({"generator": section}))
-    return workplace / "identity.pth"
-
-
-def pictures(folder, count=2, dtype=np.uint8):
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for number in range(count):
-        values = rng.integers(0, np.iinfo(dtype).max, (40, 56, 3), endpoint=True)
-        write_image(folder / f"{number}.png", values.astype(dtype))
-    return folder
+    """A 3-channel model that returns what it gets."""
+    return identity_model(workplace / "identity.pth")
 
 
 def test_a_raw_model_degrades_whole_photographs_by_its_own_chain_and_measures_what_it_restores(raw_model, capsys):
@@ -68,7 +56,7 @@ def test_a_raw_model_degrades_whole_photographs_by_its_own_chain_and_measures_wh
     sample = chain(read_image("val/0.png"), seeded_generator(0, "0.png"))
     assert sample.clean.shape == (4, 24, 20), "the whole photograph of 96 x 80, shrunk by 2"
     measured = results["pictures"]["0.png"]
-    assert measured["noisy"]["psnr_raw"] == pytest.approx(float(psnr(sample.degraded, sample.clean)), abs=1e-3)
+    assert measured["degraded"]["psnr_raw"] == pytest.approx(float(psnr(sample.degraded, sample.clean)), abs=1e-3)
     restored = load_model(raw_model, "cpu")(sample.degraded)
     assert measured["restored"]["psnr_raw"] == pytest.approx(float(psnr(restored, sample.clean)), abs=1e-3)
     assert set(measured["restored"]) == {"psnr_raw", "ssim_raw", "psnr_srgb", "ssim_srgb"}
@@ -81,7 +69,7 @@ def test_a_raw_model_is_measured_at_any_iso_speed(raw_model, identity):
         restore("--model", raw_model, "--input", "val", "--output", f"at_{iso}", "--iso", iso)
         results = json.loads(Path(f"at_{iso}/results.json").read_text())
         assert results["iso"] == iso
-        noisy.append(results["mean"]["noisy"]["psnr_raw"])
+        noisy.append(results["mean"]["degraded"]["psnr_raw"])
     # Shot noise's variance grows by 12500 / 800, 11.9 dB, and read noise's by the square of it.
     assert 11.9 < noisy[0] - noisy[1] < 14
     with pytest.raises(UserError, match=r"iso: 0 given"):
@@ -90,15 +78,15 @@ def test_a_raw_model_is_measured_at_any_iso_speed(raw_model, identity):
         restore("--model", identity, "--input", "val", "--iso", 800)
 
 
-def test_every_picture_comes_with_a_strip_noisy_restored_clean(raw_model):
+def test_every_picture_comes_with_a_strip_degraded_restored_clean(raw_model):
     restore("--model", raw_model, "--input", "val", "--output", "out")
     restored, strip = read_image("out/0.png"), read_image("out/strips/0.png")
     assert restored.shape == (48, 40, 3)
-    assert strip.shape == (48, 3 * 40 + 2 * 4, 3)
-    assert np.array_equal(strip[:, 44:84], restored)
+    assert strip.shape == (48, 3 * 40 + 2 * GAP, 3)
+    assert np.array_equal(strip[:, 40 + GAP : 80 + GAP], restored)
     clean = cv2.resize(read_image("val/0.png"), (40, 48), interpolation=cv2.INTER_AREA).astype(float)
-    errors = [np.abs(strip[:, left : left + 40] - clean).mean() for left in (0, 88)]
-    assert errors[1] < errors[0], "the clean picture stands on the right, the noisy one on the left"
+    errors = [np.abs(strip[:, left : left + 40] - clean).mean() for left in (0, 80 + 2 * GAP)]
+    assert errors[1] < errors[0], "the clean picture stands on the right, the degraded one on the left"
 
 
 def test_the_mean_is_that_of_the_pictures_in_json_and_csv(raw_model):
@@ -138,14 +126,14 @@ def test_a_target_folder_is_measured_against_by_name_whatever_the_suffix(identit
         cv2.imwrite(str(target / f"{file.stem}.tif"), np.clip(noisy + 51, 0, 255).astype(np.uint8)[..., ::-1])
     restore("--model", identity, "--input", folder, "--target", target, "--output", "out")
     results = json.loads(Path("out/results.json").read_text())
-    assert results["mean"]["restored"] == results["mean"]["noisy"]
+    assert results["mean"]["restored"] == results["mean"]["degraded"]
     assert 14 < results["mean"]["restored"]["psnr_srgb"] < 15, "an offset of 0.2, less where it clips: about 14.5 dB"
 
 
 def test_without_a_target_pictures_are_restored_and_nothing_is_claimed(identity, workplace):
     restore("--model", identity, "--input", pictures(workplace / "in"), "--output", "out")
     results = json.loads(Path("out/results.json").read_text())
-    assert results["mean"] == {"noisy": {}, "restored": {}}
+    assert results["mean"] == {"degraded": {}, "restored": {}}
     assert sorted(file.name for file in Path("out").glob("*.png")) == ["0.png", "1.png"]
 
 
@@ -165,15 +153,6 @@ def test_a_folder_without_one_usable_picture_is_a_mistake(identity, workplace):
     (workplace / "in/text.png").write_text("no picture")
     with pytest.raises(UserError, match="--input: none of the 1 pictures can be used"):
         restore("--model", identity, "--input", "in", "--output", "out")
-
-
-def test_pictures_of_one_stem_and_in_subfolders_keep_apart(identity, workplace):
-    folder = pictures(workplace / "in")
-    cv2.imwrite(str(folder / "0.jpg"), np.full((40, 56, 3), 9, np.uint8))
-    pictures(folder / "more")
-    restore("--model", identity, "--input", folder, "--output", "out")
-    names = {str(file.relative_to("out")) for file in Path("out").rglob("*.png") if "strips" not in file.parts}
-    assert names == {"0.png.png", "0.jpg.png", "1.png", "more/0.png", "more/1.png"}
 
 
 @pytest.mark.parametrize("output", ["in", "in/results", "target"])
@@ -211,7 +190,9 @@ def test_load_model_restores_arrays_and_tensors_alike(raw_model, identity):
 
 
 def test_an_image_whose_channels_do_not_fit_the_model_is_a_mistake(raw_model):
-    with pytest.raises(UserError, match=r"\(3, 8, 8\) does not fit .*best\.pth, which restores \(4, H, W\)"):
+    with pytest.raises(
+        UserError, match=r"image: the shape \(3, 8, 8\) given does not fit .*best\.pth, which restores \(4, H, W\)"
+    ):
         load_model(raw_model, "cpu")(torch.zeros(3, 8, 8))
 
 
@@ -221,7 +202,7 @@ def test_an_image_whose_channels_do_not_fit_the_model_is_a_mistake(raw_model):
         (lambda run: (run / "best.json").unlink(), r"best\.json: not there"),
         (lambda run: (run / "best.json").write_text("{"), r"best\.json: line 1, column 2: not JSON"),
         (lambda run: (run / "best.json").write_text("{}"), r'best\.json: has no "generator"'),
-        (lambda run: (run / "best.pth").unlink(), r"--model: model_zoo/raw has no best\.pth"),
+        (lambda run: (run / "best.pth").unlink(), r"run_or_pth: model_zoo/raw has no best\.pth"),
         (lambda run: (run / "best.pth").write_bytes(b"text"), r"best\.pth: not a file of weights"),
         (lambda run: torch.save({"tail.weight": Path("/")}, run / "best.pth"), r"best\.pth: refused"),
         (lambda run: torch.save({"tail.weight": torch.zeros(3)}, run / "best.pth"), r"best\.pth: "),
@@ -234,10 +215,14 @@ def test_a_model_that_is_not_whole_is_one_line_that_names_the_file(raw_model, sp
 
 
 def test_a_model_or_device_that_is_not_there_is_a_mistake(raw_model):
-    with pytest.raises(UserError, match="--model: nowhere is not there"):
+    with pytest.raises(UserError, match=r"^run_or_pth: nowhere is not there"):
         load_model("nowhere")
+    with pytest.raises(UserError, match=r"^--model: nowhere is not there"):
+        restore("--model", "nowhere", "--input", "val")
     with pytest.raises(UserError, match=r'^device: "cuda:99" cannot be used'):
         load_model(raw_model, "cuda:99")
+    with pytest.raises(UserError, match=r'^--device: "cuda:99" cannot be used'):
+        restore("--model", raw_model, "--input", "val", "--device", "cuda:99")
 
 
 @pytest.mark.parametrize("pattern", ["RGGB", "GRBG", "GBRG", "BGGR"])
@@ -260,7 +245,7 @@ def test_numbers_of_a_raw_file_are_not_taken_for_linear_raw(raw_model):
     for whole_numbers in (np.zeros((4, 8, 8), np.uint16), torch.zeros(4, 8, 8, dtype=torch.int32)):
         with pytest.raises(UserError, match=r"given; .* restores linear raw: give \(values - black level\) / "):
             model(whole_numbers)
-    with pytest.raises(UserError, match=r"a mosaic of uint16 given; .* restores linear raw: give \(values - black"):
+    with pytest.raises(UserError, match=r"mosaic: uint16 given; .* restores linear raw: give \(values - black"):
         model.restore_mosaic(np.zeros((8, 8), np.uint16), "RGGB")
 
 
@@ -279,3 +264,40 @@ def test_the_iso_speed_is_refused_where_it_makes_no_difference(option_file):
     train(training_arguments(["-opt", str(path), "--run-name", "white", "--device", "cpu"]))
     with pytest.raises(UserError, match=r"--iso: 800 given; the model's noise \(gaussian\) is the same at any speed"):
         restore("--model", "model_zoo/white", "--input", "val", "--iso", 800)
+
+
+def test_restoring_is_full_float32_and_leaves_the_settings_of_torch_as_they_were(identity):
+    def settings():
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
+
+    before, within = settings(), []
+    try:
+        torch.set_float32_matmul_precision("medium")
+        given = settings()
+        model = load_model(identity, "cpu")
+        model.network.register_forward_pre_hook(lambda *_: within.append(settings()[:2]))
+        model(torch.rand(3, 16, 16))
+        assert settings() == given
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+    assert within == [("highest", False)]
+
+
+def test_the_layout_in_the_information_file_says_what_the_planes_are(raw_model, workplace):
+    assert load_model(raw_model, "cpu").information.data["layout"] == "RGGB"
+    named = identity_model(workplace / "named.pth", n_channels=4, layout="RGGB")
+    assert load_model(named, "cpu").layout is RGGB
+    chain = [{"class_name": "RgbToRawTransform"}, {"class_name": "ToTensor2"}]
+    assert load_model(identity_model(workplace / "old.pth", chain, n_channels=4), "cpu").layout is RGGB
+    with pytest.raises(UserError, match=r'bare\.json: generator\.n_channels is 4, .* add "layout": "RGGB"'):
+        load_model(identity_model(workplace / "bare.pth", n_channels=4), "cpu")
+    with pytest.raises(UserError, match=r'odd\.json: layout: "XTrans" given; known: sRGB, RGGB'):
+        load_model(identity_model(workplace / "odd.pth", n_channels=4, layout="XTrans"), "cpu")
+
+
+def test_an_information_file_of_another_savepoint_is_refused(raw_model):
+    assert load_model(raw_model / "model_5.pth", "cpu").information.data["iteration"] == 5
+    (raw_model / "model_5.pth").rename(raw_model / "model_7.pth")
+    (raw_model / "model_5.json").rename(raw_model / "model_7.json")
+    with pytest.raises(UserError, match=r"model_7\.json: its iteration is 5, and the weights are of 7"):
+        load_model(raw_model / "model_7.pth", "cpu")

@@ -159,8 +159,12 @@ def test_a_state_of_another_run_is_one_line(option_file):
         train("--resume", "model_zoo/begun")
 
 
-def test_photographs_that_have_changed_since_are_mentioned(option_file, capsys):
+def test_photographs_that_have_changed_since_are_mentioned_and_touched_ones_are_not(option_file, capsys):
     train("-opt", option_file(), "--run-name", "begun")
+    for file in Path("train").iterdir():
+        os.utime(file, (1, 1))
+    train("--resume", "model_zoo/begun", "--set", "total_iterations=21")
+    assert "warning" not in capsys.readouterr().out
     Path("train/0.png").unlink()
     train("--resume", "model_zoo/begun", "--set", "total_iterations=22")
     assert "warning: the training photographs have changed" in capsys.readouterr().out

@@ -43,6 +43,8 @@ class Transform(Options):
     """Whether height and width may change places."""
     stored: ClassVar[bool] = False
     """Whether its work on a whole image is done once, when the image is stored. Only for what draws nothing."""
+    version: ClassVar[int] = 1
+    """Of one that is stored: raise it by one when it makes other pixels of any image, and images are stored anew."""
     degrades: ClassVar[bool] = False
     """Whether the degraded image differs from the clean one by it, so that there is something to learn."""
     refuses_pairs: ClassVar[str | None] = None

@@ -19,6 +19,8 @@ RAW_SUFFIXES = {
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".kdc", ".mef", ".mos"),
     *(".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw"),
 }
+READER_VERSION = 1
+"""Raise it by one when read_raw gives other values of any file: stored images are then decoded anew."""
 
 # Limits that the files of real cameras keep by far: beyond them a file is damaged.
 LEAST_RANGE = 15  # from black to white [DN]: four bits

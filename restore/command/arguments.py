@@ -23,7 +23,8 @@ TESTING = """Restores a folder of pictures with a trained model, and measures it
   python -m restore.test --model model_zoo/<run> --input photos/ --output results/
 
 A raw model makes noisy raw data from the photographs, as its own validation did, and restores that.
-A 3-channel model restores the pictures themselves; with --target it is measured against those of the same names."""
+A 3-channel model restores the pictures themselves; with --target it is measured against those of the same names, and
+with --degrade it degrades the pictures first, as its own validation did."""
 
 CALIBRATION = """Measures a camera's noise from its own frames, for "noise_model": {"class_name": "profile", ...}.
 
@@ -70,6 +71,11 @@ def testing_arguments(words: list[str] | None = None) -> Namespace:
     )
     parser.add_argument("--input", required=True, metavar="FOLDER", help="pictures: 8 or 16 bit PNG, TIFF, JPEG, WebP")
     parser.add_argument("--target", metavar="FOLDER", help="clean pictures of the same names to measure against")
+    parser.add_argument(
+        "--degrade",
+        action="store_true",
+        help="have a 3-channel model degrade the photographs by its own chain and restore that, as a raw model does",
+    )
     parser.add_argument(
         "--iso",
         type=int,
@@ -137,7 +143,8 @@ def flags(**names: str) -> Iterator[None]:
     except UserError as error:
         lines = str(error).splitlines()
         for argument, flag in names.items():
-            lines = [re.sub(f"^{argument.replace('_', ' ')}: ", f"{flag}: ", line) for line in lines]
+            spellings = {argument, argument.replace("_", " ")}
+            lines = [re.sub(f"^({'|'.join(spellings)}): ", f"{flag}: ", line) for line in lines]
         raise UserError(*lines) from None
 
 

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from options.errors import Failure, UserError
 from restore.compute.process import Process
 from restore.data.store import Photograph
+from restore.files.paths import printable
 from transforms import Layout, Pipeline, RawMetadata, Sample
 from transforms.sensor.metadata import map_tensors
 
@@ -61,16 +62,16 @@ class Samples(Dataset):
         return len(self.photographs)
 
     def fingerprint(self) -> str:
-        """Tells whether these are the photographs that they were: their files and sizes, in order."""
-        named = [(str(one.source), [stored.array.name for stored in one.stored]) for one in self.photographs]
-        return hashlib.blake2b(repr(named).encode(), digest_size=16).hexdigest()
+        """Tells whether these are the photographs that they were: their content and how it is read, in order."""
+        names = [[stored.array.name for stored in photograph.stored] for photograph in self.photographs]
+        return hashlib.blake2b(repr(names).encode(), digest_size=16).hexdigest()
 
     def __getitem__(self, position: tuple[int, int]) -> tuple[Sample, str]:
         """The sample of this (epoch, index), and the file of its photograph."""
         epoch, index = position
         photograph = self.photographs[index]
         sample = self.pipeline(photograph.image(), seeded_generator(self.seed, self.purpose, epoch, index))
-        return sample, str(photograph.source)
+        return sample, printable(photograph.source)
 
 
 def collate(samples: list[tuple[Sample, str]]) -> Batch:

@@ -1,44 +1,39 @@
-"""Photographs decoded and downsampled once: every later crop is read from the disk's cache.
+"""The photographs of a run, decoded and downsampled once into files from which every crop is read.
 
-Cropping a decoded 2 MP photograph is a hundred times faster than decoding it, and the blur of Downsample would be a
-third of what a sample costs after that. And since every file is decoded before
-the training starts, one that is damaged, too small or of the wrong kind is named then, not met in the middle of a run.
+To crop a decoded photograph of 2 MP takes a hundredth of the time that decoding it takes. And since each file is
+decoded before the training starts, one that is damaged, too small or of the wrong kind is named then, and not met in
+the middle of a run.
 """
 
 import hashlib
-import io
-import json
+import os
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import torch
-
 from options.errors import UserError
+from restore.data.index import NAME, Index
+from restore.data.pixel_budget import PixelBudget
 from restore.data.sources import Recording, Source
-from restore.files.atomic import make_folder, write_atomically
-from restore.files.images import BadImage
-from transforms import NoiseProfile, Pipeline, RawMetadata
+from restore.data.stored_image import FORMAT, DamagedImage, StoredImage, read_stored, write_stored
+from restore.files.atomic import make_folder, remove_unfinished
+from restore.files.images import BadImage, count_pixels
+from restore.files.paths import printable
+from transforms import Pipeline
 from transforms.images import Image, Pair
-from transforms.sensor.cameras import Camera
-from transforms.sensor.mosaic import Mosaic
 
 STORE = Path("training_data/.decoded")
-
-
-class Stored(NamedTuple):
-    """A decoded file."""
-
-    array: Path
-    """A .npy file: sRGB (H, W, 3), uint8 or uint16; or the values of a mosaic (H, W), float32."""
-    metadata: Path | None
-    """The rest of a mosaic, a .json file; None for sRGB."""
-
-    def image(self) -> np.ndarray | Mosaic:
-        array = np.load(self.array, mmap_mode="r")
-        return array if self.metadata is None else Mosaic(array, _metadata_from_json(self.metadata.read_bytes()))
+MOST_THREADS = 8
+PIXELS_AT_A_TIME = 200_000_000
+"""Decoded at once by all threads together; a photograph takes 6 to 12 bytes of memory a pixel meanwhile."""
+KEPT = 30 * 24 * 3600
+"""A stored image that no run has used for so long is removed [s]."""
+LARGE = 1e9
+"""A store of more than this is worth a line at the start [bytes]."""
 
 
 class Photograph(NamedTuple):
@@ -48,13 +43,12 @@ class Photograph(NamedTuple):
     """The file that it was decoded from; of a pair the degraded one."""
     entry: int
     """Number of the entry of training_path or testing_path that it came with."""
-    stored: tuple[Stored, ...]
+    stored: tuple[StoredImage, ...]
     """One, or a pair's two."""
 
     def image(self) -> Image:
         """What a chain takes, its pixels read from the disk only where they are looked at."""
-        images = [one.image() for one in self.stored]
-        return Pair(*images, recorded=True) if len(images) == 2 else images[0]
+        return _one_or_pair([one.image() for one in self.stored])
 
 
 class Photographs(NamedTuple):
@@ -63,6 +57,18 @@ class Photographs(NamedTuple):
     usable: list[Photograph]
     left_out: list[str]
     """A line for each file that is damaged, too small, of the wrong kind or without its partner."""
+    damaged: int
+    """Stored images that were found damaged, and decoded anew."""
+
+
+class Job(NamedTuple):
+    """A photograph to open."""
+
+    entry: int
+    source: Source
+    recordings: tuple[Recording, ...]
+    paths: tuple[str, ...]
+    """Of the recordings' files, absolute and without links."""
 
 
 def open_photographs(
@@ -70,15 +76,19 @@ def open_photographs(
     chain: Pipeline,
     place: str,
     watch: Callable[[Iterable, int], Iterable] = lambda photographs, total: photographs,
+    scale: int = 1,
 ) -> Photographs:
     """The photographs of the sources, decoded into the store where they are not yet.
 
     chain  what the photographs are for: they are stored as its head leaves them, and go into its tail
     place  the option that the sources are of, for the mistakes' lines
-    watch  wraps the iteration over the photographs, to show how far it is
+    watch  wraps the iteration over the photographs that are read now, to show how far it is
+    scale  how many times as long the sides of a pair's clean image have to be as the degraded one's
     Raises UserError if a folder is missing or empty or no photograph is left, SaveError if the disk is full.
     """
-    jobs, left_out = {}, []
+    jobs: dict[tuple[str, ...], Job] = {}
+    left_out: list[str] = []
+    real_folder = cache(os.path.realpath)
     for number, source in enumerate(sources):
         try:
             found = source.find()
@@ -86,60 +96,137 @@ def open_photographs(
             raise UserError(f"{place}.{number}: {error}") from None
         left_out += found.left_out
         for recordings in found.photographs:  # sources may overlap, and links lead to one file
-            files = tuple(recording.file.resolve() for recording in recordings)
-            jobs.setdefault(files, (number, source, recordings))
-    usable = []
-    with ThreadPoolExecutor() as pool:
-        for outcome in watch(pool.map(lambda job: _open(*job, chain), jobs.values()), len(jobs)):
-            (left_out if isinstance(outcome, str) else usable).append(outcome)
+            paths = tuple(_real_path(recording.file, real_folder) for recording in recordings)
+            jobs.setdefault(paths, Job(number, source, recordings, paths))
+    make_folder(STORE)
+    opener = Opener(chain, scale)
+    outcomes = {job.paths: opener.known(job) for job in jobs.values()}
+    unknown = [job for job in jobs.values() if outcomes[job.paths] is None]
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
+        try:
+            for job, outcome in watch(pool.map(lambda job: (job, opener.open(job)), unknown), len(unknown)):
+                outcomes[job.paths] = outcome
+        finally:
+            opener.index.save()
+    usable = [outcome for outcome in outcomes.values() if isinstance(outcome, Photograph)]
+    left_out += [outcome for outcome in outcomes.values() if isinstance(outcome, str)]
+    left_out = [printable(line) for line in left_out]
     if not usable:
         raise UserError(f"{place}: none of the {len(left_out)} files can be used:", *left_out)
-    return Photographs(usable, left_out)
+    return Photographs(usable, left_out, len(opener.damaged))
 
 
-def _open(number: int, source: Source, recordings: tuple[Recording, ...], chain: Pipeline) -> Photograph | str:
-    """The photograph, or the line that says why it is left out."""
-    file = recordings[0].file
-    # A chain with Downsample takes no pairs, and its check says so.
-    prepare, rest = (Pipeline(()), chain) if len(recordings) == 2 else (chain, chain.tail)
-    try:
-        photograph = Photograph(file, number, tuple(_decoded(source, recording, prepare) for recording in recordings))
-    except BadImage as error:
-        return str(error)
-    except UserError as error:
-        return f"{file}: {error}"
-    try:
-        rest.check(photograph.image())
-    except UserError as error:
-        return f"{file}: {'after Downsample: ' if prepare.head else ''}{error}"
-    return photograph
+class Opener:
+    """Opens photographs for a chain: from the store where they are there, else from their files."""
+
+    def __init__(self, chain: Pipeline, scale: int):
+        self.chain = chain
+        self.scale = scale
+        self.index = Index(STORE)
+        self.budget = PixelBudget(PIXELS_AT_A_TIME)
+        self.damaged: set[str] = set()
+        # The sections and versions of the transforms whose work is stored: of a photograph, and of a pair's two images.
+        self.heads = {1: [f"{step.version} {step.model_dump_json()}" for step in chain.head], 2: []}
+        self.mistake = cache(self._mistake)
+
+    def known(self, job: Job) -> Photograph | str | None:
+        """What open gives, without reading any file; None where one has to be read."""
+        stored: list[StoredImage] = []
+        for recording, path in zip(job.recordings, job.paths, strict=True):
+            content = self.index.known_content(path)
+            image = self.index.known_image(self._name(job, recording, content)) if content else None
+            if image is None:
+                return None
+            stored.append(image)
+        return self._checked(job, tuple(stored))
+
+    def open(self, job: Job) -> Photograph | str:
+        """The photograph, or the line that says why it is left out."""
+        try:
+            files = zip(job.recordings, job.paths, strict=True)
+            return self._checked(job, tuple(self._stored(job, recording, path) for recording, path in files))
+        except BadImage as error:
+            return str(error)
+        except UserError as error:
+            return f"{job.recordings[0].file}: {error}"
+        except OSError as error:
+            file = error.filename or job.recordings[0].file
+            return f"{file}: cannot be read ({error.strerror}); allow it or remove it"
+
+    def _stored(self, job: Job, recording: Recording, path: str) -> StoredImage:
+        """The file in the store, as the chain's head leaves it; decoded now if it is not there or damaged."""
+        name = self._name(job, recording, self.index.known_content(path) or self.index.content(path))
+        if known := self.index.known_image(name):
+            return known
+        if (STORE / name).exists():
+            try:
+                image = read_stored(STORE / name)
+                self.index.add(image)
+                return image
+            except DamagedImage:
+                self.damaged.add(name)
+        prepare = Pipeline(()) if len(job.recordings) == 2 else self.chain
+        with self.budget.of(count_pixels(path)):
+            return write_stored(STORE / name, prepare.prepare(job.source.read(recording)))
+
+    def _name(self, job: Job, recording: Recording, content: str) -> str:
+        """The stored image's file name: it depends on all that its pixels depend on, and on nothing else."""
+        head = self.heads[len(job.recordings)]
+        key = f"{FORMAT}|{job.source.reader(recording)}|{recording.gain}|{head}|{content}"
+        return f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.npy"
+
+    def _checked(self, job: Job, stored: tuple[StoredImage, ...]) -> Photograph | str:
+        """The photograph, or the line that says why the chain or the generator cannot take it."""
+        mistake = self.mistake(*((one.dtype, one.shape, one.metadata) for one in stored))
+        if mistake is None:
+            return Photograph(job.recordings[0].file, job.entry, stored)
+        return f"{job.recordings[0].file}: {mistake}"
+
+    def _mistake(self, *described: tuple) -> str | None:
+        """Why images so described cannot be used. Most photographs of a camera have one size: each is checked once."""
+        image = _one_or_pair([StoredImage(STORE, dtype, shape, 0, data).stand_in() for dtype, shape, data in described])
+        prepared = self.chain.head and not isinstance(image, Pair)
+        # A chain with Downsample takes no pairs, and its check says so.
+        try:
+            (self.chain.tail if prepared else self.chain).check(image)
+        except UserError as error:
+            return f"{'after Downsample: ' if prepared else ''}{error}"
+        if isinstance(image, Pair) and image.scale != self.scale:
+            return (
+                f"its clean partner is {image.scale} times as large, and generator.scale is {self.scale}; "
+                f"set generator.scale to {image.scale}, or give pairs of the right sizes"
+            )
+        return None
 
 
-def _decoded(source: Source, recording: Recording, chain: Pipeline) -> Stored:
-    """The file in the store, as the chain prepares it; it is decoded anew when it has changed."""
-    file, gain = recording
-    about = file.stat()
-    head = [transform.model_dump_json() for transform in chain.head]
-    key = f"{type(source).__name__}|{gain}|{head}|{file.resolve()}|{about.st_size}|{about.st_mtime_ns}"
-    array = STORE / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
-    metadata = array.with_suffix(".json")
-    if not array.exists():
-        image = chain.prepare(source.read(recording))
-        make_folder(STORE)
-        if isinstance(image, Mosaic):  # the metadata first: where the array is, they are
-            write_atomically(metadata, _metadata_as_json(image.metadata))
-            image = image.values
-        content = io.BytesIO()
-        np.save(content, image)
-        write_atomically(array, content.getvalue())
-    return Stored(array, metadata if metadata.exists() else None)
+def clean_store() -> str | None:
+    """Removes what no run has used for 30 days, and what killed processes left. The line to say of a large store."""
+    remove_unfinished(STORE)
+    kept: list[int] = []
+    removed: list[int] = []
+    for file in STORE.iterdir():
+        with suppress(OSError):  # another run may clean it too
+            about = file.stat()
+            in_use = file.name == NAME or time.time() - max(about.st_mtime, about.st_atime) < KEPT
+            if not in_use:
+                file.unlink()
+            (kept if in_use else removed).append(about.st_size)
+    if removed:
+        index = Index(STORE)
+        index.forget_removed()
+        index.save()
+    if sum(kept) + sum(removed) < LARGE:
+        return None
+    line = f"{STORE}: {sum(kept) / 1e9:.1f} GB of decoded images; delete it whenever no run uses it"
+    if removed:
+        line += f". {len(removed)} that were unused for 30 days ({sum(removed) / 1e9:.1f} GB) were removed"
+    return line
 
 
-def _metadata_as_json(metadata: RawMetadata) -> bytes:
-    """The metadata of an image that was not conditioned yet; noise that is not known is written as NaN."""
-    return json.dumps([[values.tolist() for values in part] for part in metadata[:2]]).encode()
+def _one_or_pair(images: list) -> Image:
+    return Pair(images[0], images[1], recorded=True) if len(images) == 2 else images[0]
 
 
-def _metadata_from_json(content: bytes) -> RawMetadata:
-    camera, noise = ([torch.tensor(values) for values in part] for part in json.loads(content))
-    return RawMetadata(Camera(*camera), NoiseProfile(*noise))
+def _real_path(file: Path, real_folder: Callable[[Path], str]) -> str:
+    """The file's absolute path without links. Each folder is looked up once: there may be 100,000 files."""
+    return os.path.realpath(file) if file.is_symlink() else f"{real_folder(file.parent)}{os.sep}{file.name}"

@@ -18,6 +18,11 @@ for an rms error of 1e-5, below the step of 16-bit numbers."""
 SSIM_WINDOW = 11
 """Side [pixels] of the Gaussian window with a standard deviation of 1.5 pixels."""
 
+ROWS = 256
+"""Rows that are worked with at a time: SSIM takes a dozen times their memory."""
+MARGIN = 2
+"""Rows of packed raw beyond those, which demosaicing sees."""
+
 
 def psnr(estimate: Tensor, clean: Tensor) -> Tensor:
     """Peak signal-to-noise ratio for a peak of 1 [dB]: -10 log10(mean squared error), at most HIGHEST_PSNR.
@@ -26,8 +31,8 @@ def psnr(estimate: Tensor, clean: Tensor) -> Tensor:
     clean     the same shape, taken as it is
     Returns one value for each image, (...) float64 on the CPU: its tolist() is a number, or a list for a batch.
     """
-    error = estimate.float().clamp(0, 1) - clean.float()
-    mean_squared_error = error.square().mean(dim=(-3, -2, -1)).cpu().double()
+    error = torch.clamp(estimate, 0, 1).float().sub_(clean)
+    mean_squared_error = error.square_().mean(dim=(-3, -2, -1)).cpu().double()
     return -10 * torch.log10(mean_squared_error.clamp(min=10 ** (-HIGHEST_PSNR / 10)))
 
 
@@ -37,20 +42,13 @@ def ssim(estimate: Tensor, clean: Tensor) -> Tensor:
     Raises UserError for images smaller than its window of 11 x 11 pixels.
     Source: Wang et al., Image quality assessment: from error visibility to structural similarity, 2004.
     """
-    from skimage.metrics import structural_similarity
-
     height, width = clean.shape[-2:]
     if min(height, width) < SSIM_WINDOW:
         raise UserError(
             f"an image of {width} x {height} pixels is too small for SSIM; "
             f"measure images of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels"
         )
-    values = [
-        structural_similarity(
-            one, other, channel_axis=0, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-        )
-        for one, other in zip(_images(estimate.clamp(0, 1)), _images(clean), strict=True)
-    ]
+    values = [_ssim(*pair) for pair in zip(_images(estimate), _images(clean), strict=True)]
     return torch.tensor(values, dtype=torch.float64).reshape(clean.shape[:-3])
 
 
@@ -66,11 +64,26 @@ def measure(estimate: Tensor, clean: Tensor, metadata: RawMetadata | None, layou
     if layout.raw and estimate.shape == clean.shape:
         measured = {"psnr_raw": psnr(estimate, clean), "ssim_raw": ssim(estimate, clean)}
     if layout.raw:
-        clean = layout.render(clean, metadata)
-    estimate = layout.render(estimate, metadata)
+        clean = rendered(clean, metadata, layout)
+    estimate = rendered(estimate, metadata, layout)
     if estimate.shape != clean.shape:
         estimate = bicubic(estimate, clean.shape[-2:])
     return {**measured, "psnr_srgb": psnr(estimate, clean), "ssim_srgb": ssim(estimate, clean)}
+
+
+def rendered(image: Tensor, metadata: RawMetadata | None, layout: Layout) -> Tensor:
+    """layout.render, of a large image ROWS at a time: developing takes several times the memory of its result."""
+    height, width = image.shape[-2:]
+    if height <= ROWS:
+        return layout.render(image, metadata)
+    cell = layout.cell
+    result = image.new_empty(*image.shape[:-3], 3, cell * height, cell * width, dtype=torch.float32)
+    for top in range(0, height, ROWS):
+        bottom = min(top + ROWS, height)
+        first, last = max(0, top - MARGIN), min(height, bottom + MARGIN)
+        part = layout.render(image[..., first:last, :], metadata)
+        result[..., cell * top : cell * bottom, :] = part[..., cell * (top - first) : cell * (bottom - first), :]
+    return result
 
 
 def bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -95,6 +108,27 @@ class MeanMetrics:
     def mean(self) -> dict[str, float]:
         """The mean by name; empty before the first image."""
         return {name: fmean(values) for name, values in self.values.items()}
+
+
+def _ssim(estimate: np.ndarray, clean: np.ndarray) -> float:
+    """SSIM of two images (C, H, W), strip by strip: a row of windows takes part in one strip, its pixels in several."""
+    from skimage.metrics import structural_similarity
+
+    windows = clean.shape[-2] - SSIM_WINDOW + 1
+    total = 0.0
+    for top in range(0, windows, ROWS):
+        count = min(ROWS, windows - top)
+        rows = slice(top, top + count + SSIM_WINDOW - 1)
+        total += count * structural_similarity(
+            estimate[:, rows].clip(0, 1),
+            clean[:, rows],
+            channel_axis=0,
+            data_range=1,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+    return total / windows
 
 
 def _images(batch: Tensor) -> np.ndarray:

@@ -1,26 +1,33 @@
 """Files that are whole or not there at all."""
 
-import errno
-import fcntl
 import os
+import platform
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-from options.errors import SaveError, UserError
+from options.errors import SaveError
 from restore.files.paths import printable
 
+UNFINISHED = ".unfinished"
+LONGEST_WRITING = 24 * 3600
+"""An unfinished file of another machine is taken for given up when it is older than this [s]."""
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Puts the content in the file's place in one step: a full disk or a killed process leaves the old file whole.
 
-    Raises SaveError with one line that says why.
+@contextmanager
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
+    """A new file to write to, which takes the path's place in one step where the block ends without an error.
+
+    A full disk, an error or a killed process leaves the old file whole. Raises SaveError with one line that says why.
     """
-    unfinished = path.with_name(f".{os.getpid()}.{threading.get_ident()}.unfinished")
+    name = f".{platform.node()}.{os.getpid()}.{threading.get_ident()}{UNFINISHED}"
+    unfinished = path.with_name(name)
     try:
         with unfinished.open("wb") as target:
-            target.write(content)
+            yield target
             target.flush()
             os.fsync(target.fileno())
         unfinished.replace(path)
@@ -35,6 +42,36 @@ def write_atomically(path: Path, content: bytes) -> None:
             unfinished.unlink(missing_ok=True)
 
 
+def write_atomically(path: Path, content: bytes) -> None:
+    """Puts the content in the file's place in one step: a full disk or a killed process leaves the old file whole.
+
+    Raises SaveError with one line that says why.
+    """
+    with open_atomically(path) as target:
+        target.write(content)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes the unfinished files that killed processes left in the folder."""
+    for file in folder.glob(f".*{UNFINISHED}"):
+        with suppress(OSError, ValueError):  # gone by now, or not named by open_atomically
+            *host, process, _, _ = file.name.removeprefix(".").split(".")
+            here = ".".join(host) in ("", platform.node())
+            given_up = not _is_running(int(process)) if here else time.time() - file.stat().st_mtime > LONGEST_WRITING
+            if given_up:
+                file.unlink()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
+
+
 def make_folder(path: Path) -> Path:
     """Makes the folder, with those above it, unless it is there. Raises SaveError with one line that says why not."""
     try:
@@ -46,52 +83,3 @@ def make_folder(path: Path) -> Path:
 
 def cannot_be_made(folder: Path, error: OSError) -> SaveError:
     return SaveError(f"{printable(folder)}: cannot be made ({error.strerror}); allow it, or work in another folder")
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Removes what processes that are gone, killed in the middle of write_atomically, have left in the folder."""
-    for file in folder.glob(".*.unfinished"):
-        process = file.name.split(".")[1]
-        if process.isdecimal() and not _lives(int(process)):
-            with suppress(OSError):
-                file.unlink()
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # another user's
-    return True
-
-
-@contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Holds a lock file while it is entered. UserError where another process holds it; a dead process holds nothing.
-
-    what  what is locked, for the message
-    Raises SaveError where the file cannot be made. A file system that has no locks refuses nobody.
-    """
-    try:
-        file = path.open("a+")
-    except OSError as error:
-        raise SaveError(f"{printable(path)}: cannot be made ({error.strerror}); allow writing there") from error
-    with file:
-        try:
-            fcntl.lockf(
-                file, fcntl.LOCK_EX | fcntl.LOCK_NB
-            )  # this process's own: its workers, which may outlive it, not
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                file.seek(0)
-                holder = file.read().strip()
-                raise UserError(f"{what}: in use by the process {holder}; wait for its end or stop it") from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Image files in and out, and the two ways to hold an image: an array of whole numbers, a tensor of 0..1."""
 
+import warnings
 from pathlib import Path
 
 import cv2
@@ -23,9 +24,21 @@ from restore.files.checks import (
 )
 from restore.files.paths import files_below, printable
 
-__all__ = ["IMAGE_SUFFIXES", "LARGEST", "BadImage", "find_images", "read_image", "to_tensor", "to_uint", "write_image"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "LARGEST",
+    "BadImage",
+    "count_pixels",
+    "find_images",
+    "read_image",
+    "to_tensor",
+    "to_uint",
+    "write_image",
+]
 
 IMAGE_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp"}
+READER_VERSION = 1
+"""Raise it by one when read_image gives other pixels of any file: stored images are then decoded anew."""
 JPEG_QUALITY = 95
 
 _WRITERS = {
@@ -72,6 +85,21 @@ def read_image(path: str | Path) -> np.ndarray:
     if image.dtype not in (np.uint8, np.uint16):
         raise BadImage(path, f"has {image.dtype} pixels", "save it with 8 or 16 bits per channel, without sign")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def count_pixels(path: str | Path) -> int:
+    """Pixels of an image file as its header has them, none being decoded; of any other file its bytes."""
+    if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
+        return Path(path).stat().st_size
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None  # nothing is decoded by Pillow here
+    warnings.filterwarnings("ignore", module="PIL")  # read_image names what is wrong
+    try:
+        with Image.open(path) as image:
+            return image.width * image.height
+    except Exception:  # a damaged file, which read_image names; Pillow raises whatever its decoders meet
+        return Path(path).stat().st_size
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:

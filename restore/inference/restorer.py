@@ -1,7 +1,10 @@
 """A trained model and how to use it."""
 
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,13 +21,16 @@ from transforms import NoiseProfile, RawMetadata, pack, unconditioned, unpack
 from transforms.sensor.bayer import PATTERNS, Pattern, unify_padded
 from transforms.sensor.cameras import NEUTRAL
 
-Noise = tuple[float | Sequence[float] | Tensor, float | Sequence[float] | Tensor]
-"""shot and read of a DNG's NoiseProfile: one number for all four planes, or one for each."""
+Numbers = float | Sequence[float] | np.ndarray | Tensor
+"""One number for all four planes, or one for each of R, G1, G2, B."""
+Noise = NoiseProfile | tuple[Numbers, Numbers]
+"""shot and read: the variance of a raw image's noise is shot * x + read, where x is 0 at black and 1 at white."""
+Image = TypeVar("Image", Tensor, np.ndarray)
 LINEAR = "give (values - black level) / (white level - black level), as floating-point numbers"
 
 
 class Restorer:
-    """Restores images with a trained generator, as its information file says.
+    """Restores images with a trained generator, as its information file says: in float32, and for images of any size.
 
     run_or_pth  a run's folder (its best model) or a .pth with its information file beside it
     device      "cpu", "cuda", "cuda:1", "mps"; None: the best there is
@@ -32,52 +38,38 @@ class Restorer:
     """
 
     def __init__(self, run_or_pth: str | Path, device: str | None = None):
-        path = Path(run_or_pth)
-        if not path.exists():
-            raise UserError(f"--model: {path} is not there; give a run's folder under model_zoo/ or a .pth file")
-        self.path = path / "best.pth" if path.is_dir() else path
-        if not self.path.exists():
-            raise UserError(
-                f"--model: {path} has no best.pth; give a run's folder that has come to a savepoint, or a .pth"
-            )
+        self.path = _weights_file(run_or_pth)
         self.information = Information(self.path.with_suffix(".json"))
         self.chain = self.information.chain
         self.layout = self.information.layout
+        self.scale: int = self.information.generator.scale
+        """How many times as long the restored image's sides are as those of the image that goes in."""
+        _check_iteration(self.path, self.information.data.get("iteration"))
         self.device = choose_device(device)
         network = build_generator(self.information.generator)
         self.weights_report = load_weights(network, read_state_dict(self.path), str(self.path), complete=True)
         self.network = network.to(self.device, memory_format=network.memory_format).eval()
 
-    def __call__(
-        self, image: Tensor | np.ndarray, noise: Noise | None = None, tile: int = 512, overlap: int = 32
-    ) -> Tensor | np.ndarray:
-        """The restored image: a float32 tensor or array where one was given, a picture where one was given.
+    def __call__(self, image: Image, noise: Noise | None = None, tile: int = 512, overlap: int = 32) -> Image:
+        """The restored image, as a tensor where a tensor was given, on its device, and as an array where an array was.
 
         image    a tensor or float array (C, H, W): for a raw model packed raw (4 planes R, G1, G2, B; linear, 0 black,
                  1 white), for a 3-channel model sRGB 0..1; or, for a 3-channel model, a picture (H, W, 3), uint8 or
                  uint16, sRGB
-        noise    (shot, read): the variance of the raw image's noise is shot * x + read. A model that was trained with
-                 VarianceStabilization or NoiseLevelMap has to know it; others take no notice
+        noise    (shot, read) or a NoiseProfile: the variance of the raw image's noise is shot * x + read. A model that
+                 was trained with VarianceStabilization or NoiseLevelMap needs it; others do not use it
         tile     an image larger than this goes through the network in tiles [pixels]
         overlap  what two tiles share at least [pixels]
-        Raises UserError if the channels do not fit the model, or the noise is not given where it must be.
+        Returns (C, scale * H, scale * W), float32; of a picture one of the same dtype (scale * H, scale * W, 3).
+        Raises UserError if the channels do not fit the model, or the noise is not given where it is needed.
         """
         if self.layout.raw and not _is_float(image):
-            raise UserError(f"an image of {image.dtype} given; {self.path} restores linear raw: {LINEAR}")
-        if isinstance(image, np.ndarray) and image.dtype in (np.uint8, np.uint16):
-            return to_uint(self(to_tensor(image), noise, tile, overlap), image.dtype)
-        if isinstance(image, np.ndarray):
-            return self(torch.from_numpy(image), noise, tile, overlap).numpy()
-        if image.ndim != 3 or image.shape[0] != self.layout.channels:
-            raise UserError(
-                f"an image of the shape {tuple(image.shape)} does not fit {self.path}, "
-                f"which restores ({self.layout.channels}, H, W)"
-            )
-        degraded, metadata = image.float(), self._metadata(noise, image.device)
-        for step in self.chain.conditioning:
-            metadata = step.metadata(metadata)
-            degraded = step.network_input(degraded, metadata)
-        return unconditioned(restore_tiled(self.network, degraded, tile, overlap), metadata)
+            raise UserError(f"image: {image.dtype} given; {self.path} restores linear raw: {LINEAR}")
+        if isinstance(image, Tensor):
+            return self._restored(image, noise, tile, overlap)
+        if image.dtype in (np.uint8, np.uint16):
+            return to_uint(self._restored(to_tensor(image), noise, tile, overlap), image.dtype)
+        return self._restored(torch.from_numpy(np.ascontiguousarray(image)), noise, tile, overlap).numpy()
 
     def restore_mosaic(
         self, mosaic: np.ndarray, pattern: Pattern, noise: Noise | None = None, tile: int = 512, overlap: int = 32
@@ -88,15 +80,29 @@ class Restorer:
         pattern  the colours of its first two rows: "RGGB", "GRBG", "GBRG" or "BGGR"
         The rest is as in a call; four numbers of noise are for R, G1, G2, B. Returns (H, W) float32 of this pattern.
         """
+        if self.scale != 1:
+            raise UserError(f"{self.path} enlarges {self.scale} times, and restore_mosaic keeps the frame's pixels")
         if mosaic.ndim != 2 or min(mosaic.shape) < 2 or pattern not in PATTERNS:
             raise UserError(
-                f"a mosaic of the shape {mosaic.shape} and the pattern {pattern} given; give (H, W), 2 x 2 or larger, "
-                f"and one of {', '.join(PATTERNS)}"
+                f"mosaic: one of the shape {mosaic.shape} and the pattern {pattern} given; give (H, W), 2 x 2 or "
+                f"larger, and one of {', '.join(PATTERNS)}"
             )
         if not _is_float(mosaic):
-            raise UserError(f"a mosaic of {mosaic.dtype} given; {self.path} restores linear raw: {LINEAR}")
+            raise UserError(f"mosaic: {mosaic.dtype} given; {self.path} restores linear raw: {LINEAR}")
         padded, window = unify_padded(np.asarray(mosaic, np.float32), pattern)
         return unpack(self(pack(torch.from_numpy(padded)), noise, tile, overlap)).numpy()[window]
+
+    def _restored(self, image: Tensor, noise: Noise | None, tile: int, overlap: int) -> Tensor:
+        if image.ndim != 3 or image.shape[0] != self.layout.channels:
+            raise UserError(
+                f"image: the shape {tuple(image.shape)} given does not fit {self.path}, "
+                f"which restores ({self.layout.channels}, H, W)"
+            )
+        degraded, metadata = image.float(), self._metadata(noise, image.device)
+        for step in self.chain.conditioning:
+            metadata = step.metadata(metadata)
+            degraded = step.network_input(degraded, metadata)
+        return unconditioned(restore_tiled(self.network, degraded, tile, overlap), metadata)
 
     def _metadata(self, noise: Noise | None, device: torch.device) -> RawMetadata | None:
         """What conditioning and undoing it take; None for a model that has no conditioning."""
@@ -116,6 +122,26 @@ class Restorer:
         if not usable:
             raise UserError(f"noise: {noise} given; give (shot, read), each a number or four, not below 0")
         return RawMetadata(NEUTRAL, profile)
+
+
+def _weights_file(run_or_pth: str | Path) -> Path:
+    """The .pth that is meant. UserError where it, or its information file, is not there."""
+    path = Path(run_or_pth)
+    if not str(run_or_pth) or not os.path.exists(path):  # noqa: PTH110 (Path.exists raises OSError for a name that is too long)
+        raise UserError(f"run_or_pth: {run_or_pth} is not there; give a run's folder under model_zoo/ or a .pth file")
+    if path.is_dir() and not (path / "best.pth").exists():
+        raise UserError(f"run_or_pth: {path} has no best.pth; give a run's folder that has saved a model, or a .pth")
+    return path / "best.pth" if path.is_dir() else path
+
+
+def _check_iteration(weights: Path, iteration: int | None) -> None:
+    """Raises UserError where an information file is not that of the weights beside it, by what their names tell."""
+    named = re.fullmatch(r"model_(\d+)", weights.stem)
+    if named and iteration is not None and int(named[1]) != iteration:
+        raise UserError(
+            f"{weights.with_suffix('.json')}: its iteration is {iteration}, and the weights are of {named[1]}; "
+            f"put the information file beside the weights that was saved with them"
+        )
 
 
 def _is_float(image: Tensor | np.ndarray) -> bool:

@@ -3,66 +3,127 @@
 import csv
 import io
 import json
+import math
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
-from restore.files.atomic import write_atomically
+from restore.files.atomic import make_folder, write_atomically
+from restore.inference.outputs import RESULTS, TABLE, Outputs
 
-Metrics = dict[str, float]
+Metrics = dict[str, float | None]
+"""By their names; None for one that is not finite."""
+Size = tuple[int, int]
+"""(width, height) [px]"""
+MEASURED = ("degraded", "restored")
+
+
+class Row(NamedTuple):
+    """One restored picture."""
+
+    outputs: Outputs
+    size: Size
+    """Of the file that was read."""
+    restored_size: Size
+    """Of the picture that was written."""
+    degraded: Metrics
+    """Of what went into the model; empty without a clean image to compare with."""
+    restored: Metrics
 
 
 class Results:
-    """Metrics of each picture, as it went in and restored. Pictures without a clean one to compare with have none."""
+    """The pictures of a folder that were restored, and those that were not."""
 
-    def __init__(self, model: str, iso: int | None = None):
-        self.model = model
-        self.iso = iso
-        """ISO speed that was asked for; None: as in the model's validation."""
-        self.pictures: dict[str, dict[str, Metrics]] = {}
-        self.left_out: list[str] = []
+    def __init__(self, model: str, iso: int | None, size_note: str | None, left_out: list[str]):
+        self.about = {"model": model, "iso": iso, "size_note": size_note}
+        """iso: the ISO speed that was asked for; None: as in the model's validation."""
+        self.rows: dict[str, Row] = {}
+        self.left_out = list(left_out)
+        self.complete = False
+        """Whether every file was tried: False where the command was stopped."""
 
-    def add(self, file: str, degraded: Metrics, restored: Metrics) -> None:
-        """Takes the metrics of a picture by their names."""
-        self.pictures[file] = {"noisy": degraded, "restored": restored}
+    def add(self, file: str, row: Row) -> None:
+        """Takes a picture; a metric that is not a finite number becomes None."""
+        self.rows[file] = row._replace(degraded=_finite(row.degraded), restored=_finite(row.restored))
 
     def mean(self) -> dict[str, Metrics]:
         """Each metric's mean over the pictures that have it."""
-        means = {}
-        for images in ("noisy", "restored"):
-            measured = [picture[images] for picture in self.pictures.values() if picture[images]]
-            means[images] = {name: fmean(one[name] for one in measured) for name in (measured[0] if measured else {})}
-        return means
+        return {image: _mean([getattr(row, image) for row in self.rows.values()]) for image in MEASURED}
 
     def lines(self) -> list[str]:
-        """A table: a line for each picture and the mean, each metric as noisy -> restored."""
-        rows = {**self.pictures, f"mean of {len(self.pictures)}": self.mean()}
+        """A table: a line for each picture and the mean, each metric as degraded -> restored."""
+        rows = {file: {image: getattr(row, image) for image in MEASURED} for file, row in self.rows.items()}
+        rows[f"mean of {len(rows)}"] = self.mean()
         width = max(map(len, rows))
         return [f"{file:<{width}}  {_changes(**metrics)}".rstrip() for file, metrics in rows.items()]
 
     def write(self, folder: Path) -> None:
-        """results.json (everything) and results.csv (a row for each picture and the mean)."""
-        about = {"model": self.model, "iso": self.iso}
-        whole = {**about, "mean": self.mean(), "pictures": self.pictures, "left_out": self.left_out}
-        write_atomically(folder / "results.json", json.dumps(whole, indent=2).encode())
-        write_atomically(folder / "results.csv", self._csv().encode())
+        """results.json (everything) and results.csv (a row for each picture and the mean).
+
+        Names of files that are not UTF-8 come out of them as they are with Python's "surrogateescape".
+        """
+        whole = {
+            **self.about,
+            "complete": self.complete,
+            "mean": self.mean(),
+            "pictures": {file: _entry(row) for file, row in self.rows.items()},
+            "left_out": self.left_out,
+        }
+        make_folder(folder)
+        write_atomically(folder / RESULTS, json.dumps(whole, indent=2, allow_nan=False).encode())
+        write_atomically(folder / TABLE, self._csv().encode("utf-8", "surrogateescape"))
 
     def _csv(self) -> str:
-        rows = [{"file": file, **_flat(metrics)} for file, metrics in {**self.pictures, "mean": self.mean()}.items()]
+        rows = [
+            {
+                "file": file,
+                "output": row.outputs.restored.as_posix(),
+                **dict(zip(("width", "height"), row.size, strict=True)),
+                **dict(zip(("restored_width", "restored_height"), row.restored_size, strict=True)),
+                **_flat({image: getattr(row, image) for image in MEASURED}),
+            }
+            for file, row in self.rows.items()
+        ]
+        rows.append({"file": "mean", **_flat(self.mean())})
         text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[-1]))
+        writer = csv.DictWriter(text, fieldnames=list({name: None for row in rows for name in row}))
         writer.writeheader()
         writer.writerows(rows)
         return text.getvalue()
 
 
-def _changes(noisy: Metrics, restored: Metrics) -> str:
-    return "  ".join(f"{name} {_short(name, noisy[name])} -> {_short(name, restored[name])}" for name in restored)
+def _entry(row: Row) -> dict[str, Any]:
+    return {
+        "output": row.outputs.restored.as_posix(),
+        "strip": row.outputs.strip.as_posix(),
+        "size": row.size,
+        "restored_size": row.restored_size,
+        "degraded": row.degraded,
+        "restored": row.restored,
+    }
 
 
-def _short(name: str, value: float) -> str:
+def _finite(metrics: Metrics) -> Metrics:
+    return {name: value if value is not None and math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def _mean(pictures: list[Metrics]) -> Metrics:
+    names = {name: None for picture in pictures for name in picture}
+    values = {name: [one[name] for one in pictures if one.get(name) is not None] for name in names}
+    return {name: fmean(known) if known else None for name, known in values.items()}
+
+
+def _changes(degraded: Metrics, restored: Metrics) -> str:
+    return "  ".join(
+        f"{name} {_short(name, degraded.get(name))} -> {_short(name, restored[name])}" for name in restored
+    )
+
+
+def _short(name: str, value: float | None) -> str:
+    if value is None:
+        return "-"
     return f"{value:5.2f}" if name.startswith("psnr") else f"{value:.4f}"
 
 
 def _flat(metrics: dict[str, Metrics]) -> dict[str, Any]:
-    return {f"{images}_{name}": value for images, named in metrics.items() for name, value in named.items()}
+    return {f"{image}_{name}": value for image, named in metrics.items() for name, value in named.items()}

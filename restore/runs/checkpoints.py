@@ -15,8 +15,9 @@ from torch import Tensor
 
 from options.errors import Diverged, UserError
 from restore.compute.process import Process
-from restore.files.atomic import cannot_be_made, locked, make_folder, remove_unfinished, write_atomically
+from restore.files.atomic import cannot_be_made, make_folder, remove_unfinished, write_atomically
 from restore.runs.information import hash_of
+from restore.runs.lock import locked
 from restore.training.guard import non_finite_part
 from restore.training.option_file import TrainingOptions
 

@@ -14,7 +14,7 @@ from options.errors import UserError
 from restore.compute.process import Process
 from restore.data.batches import Batches, Samples, ValidationBatches
 from restore.data.sources import Source
-from restore.data.store import open_photographs
+from restore.data.store import STORE, clean_store, open_photographs
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
 from restore.training.guard import non_finite_part
@@ -65,8 +65,11 @@ def assemble(
     pixel_only = all(term.family == "pixel" for term in loss.sections.values())
     precision = choose_precision(options.amp, device, generator.half_precision_safe, pixel_only)
     say(f"precision: {precision.why}")
-    training = _samples(options.training_path, chain, options.seed, "training", say)
-    validation = _samples(options.testing_path, chain_test, options.seed, "validation", say)
+    scale = options.generator.scale
+    training = _samples(options.training_path, chain, scale, options.seed, "training", say)
+    validation = _samples(options.testing_path, chain_test, scale, options.seed, "validation", say)
+    if line := clean_store():
+        say(line)
     batches = Batches(training, options.batch_size, options.workers, device, process)
     timetable = Timetable(options, batches.per_epoch)
     trainer = Trainer(
@@ -123,11 +126,18 @@ def _watch(outcomes: Iterable, total: int) -> Iterable:
 
 
 def _samples(
-    sources: list[Source], chain: transforms.Pipeline, seed: int, purpose: str, say: Callable[[str], None]
+    sources: list[Source],
+    chain: transforms.Pipeline,
+    scale: int,
+    seed: int,
+    purpose: str,
+    say: Callable[[str], None],
 ) -> Samples:
     place = "training_path" if purpose == "training" else "testing_path"
-    photographs = open_photographs(sources, chain, place, _watch)
+    photographs = open_photographs(sources, chain, place, _watch, scale)
     say(f"{purpose}: {len(photographs.usable)} photographs in {', '.join(map(str, sources))}")
+    if photographs.damaged:
+        say(f"{STORE}: {photographs.damaged} damaged images were decoded anew")
     if photographs.left_out:
         say(f"{place}: left out {len(photographs.left_out)} files:")
         for line in photographs.left_out:

@@ -1,5 +1,6 @@
 """--check: everything that a run does, once, without training."""
 
+import resource
 import sys
 import time
 from pathlib import Path
@@ -63,10 +64,6 @@ def _pairs(samples: Samples, entries: int) -> list[torch.Tensor]:
 def _memory(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB of GPU memory at most"
-    if sys.platform == "win32":  # counts no peak
-        return "memory not measured"
-    import resource
-
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return f"{peak * (1 if sys.platform == 'darwin' else 1024) / 2**30:.2f} GiB of memory at most"  # macOS: in bytes
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from options.base import Options
 from options.errors import UserError
+from restore.camera import raw_file
+from restore.files import images
 from transforms.sensor.layout import Layout
 from transforms.sensor.mosaic import Mosaic
 
@@ -42,6 +44,14 @@ class Source(Options):
 
     def __str__(self) -> str:
         return self.model_dump_json(exclude_none=True)
+
+    def reader(self, recording: Recording) -> str:
+        """All that decides, beside the file's content and the gain, what read makes of it: the reader and its version.
+
+        A source that reads files in its own way names that, and raises its version by one when it reads otherwise.
+        """
+        raw = recording.file.suffix.lower() in raw_file.RAW_SUFFIXES
+        return f"raw file {raw_file.READER_VERSION}" if raw else f"picture {images.READER_VERSION}"
 
     def find(self) -> Found:
         """The photographs, by the names of files and folders alone, in the order of their names.

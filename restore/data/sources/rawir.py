@@ -37,6 +37,9 @@ class RAWIR(Source):
         wanted = f"{self.path}: holds no RAWIR image; looked for 12_3.npy and the like"
         return found(((Recording(file),) for file in files), [], wanted)
 
+    def reader(self, recording: Recording) -> str:
+        return "RAWIR 1"
+
     def read(self, recording: Recording) -> Mosaic:
         try:
             packed = np.load(recording.file)

@@ -60,11 +60,13 @@ class SIDD(Source):
             f"Data/0001_001_S6_00100_00060_3200_L/0001_NOISY_RAW_010.MAT and the like",
         )
 
+    def reader(self, recording: Recording) -> str:
+        return f"SIDD 1 {_phone(recording)}"
+
     def read(self, recording: Recording) -> Mosaic:
         import h5py  # takes a while, and few need it
 
-        file = recording.file
-        phone = SCENE_FOLDER.fullmatch(file.parent.name)["phone"]
+        file, phone = recording.file, _phone(recording)
         if phone not in PATTERNS:
             raise BadImage(file, f"is by the phone {phone}, whose mosaic is unknown", f"known: {', '.join(PATTERNS)}")
         try:
@@ -75,3 +77,7 @@ class SIDD(Source):
         if values.ndim != 2 or values.dtype.kind != "f":
             raise BadImage(file, f"holds {values.dtype} {values.shape}, and a mosaic of floats is wanted", "remove it")
         return neutral_mosaic(values, PATTERNS[phone])
+
+
+def _phone(recording: Recording) -> str:
+    return SCENE_FOLDER.fullmatch(recording.file.parent.name)["phone"]

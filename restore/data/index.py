@@ -1,0 +1,105 @@
+"""What is known of files without opening them: the content of photographs, and stored images that were checked.
+
+The index saves time and nothing else: where it is lost or damaged, files are read once more.
+"""
+
+import hashlib
+import json
+import os
+import time
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+from options.errors import SaveError
+from restore.data.stored_image import StoredImage
+from restore.files.atomic import write_atomically
+
+NAME = "index"
+DAY = 24 * 3600  # seconds
+SETTLED = 2
+"""A file written less than so many seconds ago may change once more without a change of its time."""
+
+
+class Index:
+    """The index of a folder of stored images, a file beside them."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.photographs: dict[str, list] = {}
+        """Of each photograph's path: size, time of change and inode when it was read, and the hash of its content."""
+        self.images: dict[str, list] = {}
+        """Of each stored image's name: size and both times when its checksum was found right, and its description."""
+        with suppress(OSError, ValueError):
+            checksum, content = (folder / NAME).read_bytes().split(b"\n", 1)
+            if int(checksum) == zlib.crc32(content):
+                self.photographs, self.images = json.loads(content)
+        self.changed = False
+
+    def save(self) -> None:
+        """Writes what is new. A disk that is full or read-only is no reason to stop."""
+        if self.changed:
+            content = json.dumps([self.photographs, self.images]).encode()
+            with suppress(SaveError):
+                write_atomically(self.folder / NAME, b"%d\n%b" % (zlib.crc32(content), content))
+
+    def known_content(self, path: str) -> str | None:
+        """The hash of the photograph's content if the file has not been touched since it was read, else None."""
+        record = self.photographs.get(path)
+        with suppress(OSError):
+            if record and record[:-1] == _state(Path(path).stat()):
+                return record[-1]
+        return None
+
+    def content(self, path: str) -> str:
+        """The hash of the photograph's content, which is read for it."""
+        about = Path(path).stat()
+        with Path(path).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+        if time.time() - about.st_mtime > SETTLED:
+            self.photographs[path] = [*_state(about), digest]
+            self.changed = True
+        return digest
+
+    def known_image(self, name: str) -> StoredImage | None:
+        """The stored image if its file is as it was when its checksum was found right, else None. Marks it as used."""
+        record = self.images.get(name)
+        if record is None:
+            return None
+        path = self.folder / name
+        try:
+            about = path.stat()
+        except OSError:
+            return None
+        size, changed, status_changed, dtype, shape, offset, metadata = record
+        if [size, changed, status_changed] != _times(about):
+            return None
+        image = StoredImage(path, dtype, tuple(shape), offset, metadata)
+        if time.time() - about.st_mtime > DAY:
+            self.add(image)
+        return image
+
+    def add(self, image: StoredImage) -> None:
+        """Takes in an image whose checksum was found right, and marks it as used, which once a day is often enough."""
+        about = image.array.stat()
+        if time.time() - about.st_mtime > DAY:
+            with suppress(OSError):
+                os.utime(image.array)
+                about = image.array.stat()
+        self.images[image.array.name] = [*_times(about), *image[1:]]
+        self.changed = True
+
+    def forget_removed(self) -> None:
+        """Leaves out what is no longer there."""
+        there = {entry.name for entry in os.scandir(self.folder)}
+        self.images = {name: record for name, record in self.images.items() if name in there}
+        self.photographs = {path: record for path, record in self.photographs.items() if Path(path).exists()}
+        self.changed = True
+
+
+def _state(about: os.stat_result) -> list[int]:
+    return [about.st_size, about.st_mtime_ns, about.st_ino]
+
+
+def _times(about: os.stat_result) -> list[int]:
+    return [about.st_size, about.st_mtime_ns, about.st_ctime_ns]

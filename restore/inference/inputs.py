@@ -1,0 +1,177 @@
+"""What is restored: kinds of input files, each read as a Sample and written back as what it was."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from options.base import parse
+from options.errors import UserError
+from restore.camera.raw_file import RAW_SUFFIXES
+from restore.data.batches import seeded_generator
+from restore.evaluation.metrics import rendered
+from restore.files.images import BadImage, find_images, read_image, to_tensor, to_uint, write_image
+from restore.files.paths import files_below
+from restore.inference.restorer import Restorer
+from transforms import SRGB, Pipeline, Sample
+from transforms.pipeline import check_order
+from transforms.rgb_to_raw import RgbToRawTransform
+
+SEED = 0
+"""Of the noise: a photograph is degraded alike whenever and beside whatever it is measured."""
+ROWS = 256
+"""Rows written at a time: the float32 of a whole picture is four times its memory."""
+RAW_FILES = "raw files are restored from Python so far: restore.load_model(...).restore_mosaic"
+
+
+class LeftOut(UserError):
+    """A file that is not restored: one line with its path and the reason."""
+
+
+class Opened(NamedTuple):
+    """An input file as read."""
+
+    sample: Sample
+    """What goes into the model, and the clean image where it is known; else clean is None."""
+    size: tuple[int, int]
+    """(width, height) of the file [px]."""
+    depth: np.dtype
+    """uint8 or uint16, in which the restored picture is written."""
+
+
+class Inputs(ABC):
+    """The files of a folder, opened one at a time. A kind of files is a subclass.
+
+    Raises UserError if there is no such folder, or it holds none of these files.
+    """
+
+    suffix = ".png"
+    """Of the restored files."""
+    size_note: str | None = None
+    """What is to be known of the size in which files are restored and measured; None: it is their own."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.left_out: list[str] = []
+        """A line for each file that will not be restored."""
+        try:
+            raw = [file for file in files_below(folder) if file.suffix.lower() in RAW_SUFFIXES]
+            self.left_out += [f"{file}: a raw file; {RAW_FILES}" for file in raw]
+            self.files = [file.relative_to(folder) for file in find_images(folder)]
+            """Their paths inside the folder."""
+        except UserError as mistake:
+            raise UserError(f"input: {mistake}", *self.left_out) from None
+
+    def open(self, file: Path) -> Opened:
+        """Reads a file. Raises LeftOut where it cannot be used."""
+        try:
+            picture = read_image(self.folder / file)
+            return Opened(self._sample(file, picture), (picture.shape[1], picture.shape[0]), picture.dtype)
+        except BadImage as mistake:  # names its file
+            raise LeftOut(str(mistake)) from None
+        except UserError as mistake:
+            raise LeftOut(f"{self.folder / file}: {mistake}") from None
+
+    def write(self, path: Path, opened: Opened, restored: Tensor) -> tuple[int, int]:
+        """Writes the restored image, rendered for the eye, in the depth of the file; returns its (width, height)."""
+        shown = rendered(restored, opened.sample.metadata, opened.sample.layout)
+        tops = range(0, shown.shape[-2], ROWS)
+        picture = np.concatenate([to_uint(shown[:, top : top + ROWS], opened.depth) for top in tops])
+        write_image(path, picture)
+        return picture.shape[1], picture.shape[0]
+
+    @abstractmethod
+    def _sample(self, file: Path, picture: np.ndarray) -> Sample:
+        """What goes into the model of this picture."""
+
+
+class Photographs(Inputs):
+    """Whole photographs, degraded by the chain that the model was validated with; conditioning is the restorer's.
+
+    iso  ISO speed of the noise; None: as in the model's validation
+    """
+
+    def __init__(self, folder: Path, restorer: Restorer, iso: int | None = None):
+        place = f"{restorer.path.with_suffix('.json')}: transforms_test"
+        steps = restorer.chain.transforms
+        check_order(list(steps), place)
+        if not restorer.chain.degrades:
+            raise UserError(f"{place}: degrades nothing, so that there is nothing to restore")
+        if restorer.chain.scale != restorer.scale:
+            raise UserError(
+                f"{place}: makes clean images {restorer.chain.scale} times as large as the degraded ones, and the "
+                f"model's generator enlarges {restorer.scale} times; take the file that was saved with the model"
+            )
+        self.chain = Pipeline(steps if iso is None else _at_iso(steps, iso)).for_whole_images()
+        self.size_note = _size_note(self.chain)
+        super().__init__(folder)
+
+    def _sample(self, file: Path, picture: np.ndarray) -> Sample:
+        name = file.as_posix().encode("utf-8", "backslashreplace").decode()
+        return self.chain(picture, seeded_generator(SEED, name))
+
+
+class Pictures(Inputs):
+    """Pictures restored as they are.
+
+    scale   how many times as long the restored picture's sides are
+    target  a folder with the clean pictures of the same names, whatever their suffix, where there is one
+    """
+
+    def __init__(self, folder: Path, scale: int = 1, target: Path | None = None):
+        super().__init__(folder)
+        self.scale, self.target = scale, target
+        self.size_note = f"restored at {scale} times each side: the model enlarges" if scale > 1 else None
+        self.clean_files = {file.relative_to(target).with_suffix(""): file for file in _targets(target)}
+
+    def _sample(self, file: Path, picture: np.ndarray) -> Sample:
+        degraded = to_tensor(picture)
+        if self.target is None:
+            return Sample(degraded, None, None, SRGB)
+        clean_file = self.clean_files.get(file.with_suffix(""))
+        if clean_file is None:
+            raise UserError(f"{self.target} has no picture of this name; add it, or give no target")
+        clean = to_tensor(read_image(clean_file))
+        if clean.shape[1:] != tuple(self.scale * side for side in degraded.shape[1:]):
+            wanted = "have the same size" if self.scale == 1 else f"be {self.scale} times as wide and as high"
+            raise UserError(
+                f"{_size(degraded)} pixels, but {clean_file} has {_size(clean)}; a picture's target must {wanted}"
+            )
+        return Sample(degraded, clean, None, SRGB)
+
+
+def _targets(folder: Path | None) -> list[Path]:
+    try:
+        return find_images(folder) if folder else []
+    except UserError as mistake:
+        raise UserError(f"target: {mistake}") from None
+
+
+def _at_iso(steps: tuple, iso: int) -> tuple:
+    makers = [step for step in steps if isinstance(step, RgbToRawTransform)]
+    if not makers:
+        raise UserError(f"iso: {iso} given; no transform of the model's chain goes by an ISO speed; leave it out")
+    for step in makers:
+        if not step.noise_model.heeds_iso:
+            raise UserError(
+                f"iso: {iso} given; the model's noise ({step.noise_model.class_name}) is the same at any speed"
+            )
+    return tuple(
+        parse(RgbToRawTransform, {**step.model_dump(mode="json"), "iso": iso}, "iso") if step in makers else step
+        for step in steps
+    )
+
+
+def _size_note(chain: Pipeline) -> str | None:
+    """At which part of a photograph's size its clean image is, and by which transform."""
+    for step in chain.transforms:
+        factor = step.smallest_input(1000, 1000)[0] / 1000
+        if factor > 1:
+            return f"restored at 1/{factor:g} of each side: the model's chain begins with {step.class_name}"
+    return None
+
+
+def _size(image: Tensor) -> str:
+    return f"{image.shape[-1]} x {image.shape[-2]}"

@@ -1,0 +1,78 @@
+"""The names of the files that restoring a folder leaves: worked out before anything is written, and all different."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain, count
+from pathlib import Path
+from typing import NamedTuple
+
+from options.errors import UserError
+
+STRIPS = "strips"
+RESULTS, TABLE = "results.json", "results.csv"
+
+
+class Outputs(NamedTuple):
+    """Where the results of one input file go, inside the output folder."""
+
+    restored: Path
+    strip: Path
+
+
+def output_names(files: Iterable[Path], suffix: str = ".png") -> dict[Path, Outputs]:
+    """The outputs of each input file, no two of them alike, not even where upper and lower case are not told apart.
+
+    files   paths inside the input folder
+    suffix  of the restored files. It takes the place of a file's own, or stands behind it where two files differ in
+            that alone; where names still meet, they are numbered. A folder that would stand where the strips, the
+            results or a restored file are is numbered too
+    """
+    files = list(files)
+    stems = Counter(_key(file.with_suffix("")) for file in files)
+    folders = _folder_names(file.parts[0] for file in files if len(file.parts) > 1)
+    taken = {_key(Path(name)) for name in (STRIPS, RESULTS, TABLE)}
+    taken |= {_key(folder) for file in files for folder in _renamed(file, folders).parents}
+    names = {}
+    # Those whose stem is theirs alone choose first, so that they keep it.
+    for file in sorted(files, key=lambda file: (stems[_key(file.with_suffix(""))] > 1, file)):
+        place = _renamed(file, folders)
+        wanted = [] if stems[_key(file.with_suffix(""))] > 1 else [place.with_suffix(suffix)]
+        restored = next(name for name in chain(wanted, _kept(place, suffix)) if _key(name) not in taken)
+        taken.add(_key(restored))
+        names[file] = Outputs(restored, Path(STRIPS, restored).with_suffix(".png"))
+    return names
+
+
+def check_outputs(output: Path, names: Iterable[Outputs], folders: Iterable[Path], files: Iterable[Path]) -> None:
+    """Raises UserError where an output would lie in one of these folders, or replace one of these files."""
+    folders, files = [folder.resolve() for folder in folders], {file.resolve() for file in files}
+    for path in (path for name in names for path in (output / name.restored, output / name.strip)):
+        place = path.resolve()
+        if place in files or any(place.is_relative_to(folder) for folder in folders):
+            raise UserError(f"output: {path} would lie among the pictures that are read; name another folder")
+
+
+def _kept(place: Path, suffix: str) -> Iterator[Path]:
+    """Names that keep the file's own suffix: a.jpg.png, a.jpg_2.png, ..."""
+    yield place.with_name(place.name + suffix)
+    for number in count(2):
+        yield place.with_name(f"{place.name}_{number}{suffix}")
+
+
+def _folder_names(folders: Iterable[str]) -> dict[str, str]:
+    """New names for the folders in the input folder that are called as something in the output folder is."""
+    folders = set(folders)
+    taken = {STRIPS, RESULTS, TABLE, *map(str.casefold, folders)}
+    return {
+        folder: next(name for n in count(2) if (name := f"{folder}_{n}").casefold() not in taken)
+        for folder in folders
+        if folder.casefold() in (STRIPS, RESULTS, TABLE)
+    }
+
+
+def _renamed(file: Path, folders: dict[str, str]) -> Path:
+    return Path(folders.get(file.parts[0], file.parts[0]), *file.parts[1:]) if len(file.parts) > 1 else file
+
+
+def _key(path: Path) -> str:
+    return path.as_posix().casefold()
