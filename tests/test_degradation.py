@@ -134,3 +134,10 @@ def test_a_crop_that_the_scale_does_not_divide_is_a_mistake():
         check_order([RandomCrop(h=33, w=32), Halve(), ToTensor2()], "x")
     with pytest.raises(UserError, match=r"x\.0: 34 x 32 given .*multiples of 4; make both multiples of 4"):
         check_order([RandomCrop(h=34, w=32), Halve(), RgbToRawTransform(), ToTensor2()], "x")
+
+
+def test_what_takes_no_degraded_image_stands_before_the_degradations():
+    late = [Dim(), Halve(), Downsample(downsampling_factor=2, sigma=1), ToTensor2()]
+    with pytest.raises(UserError, match=r"^x\.2: Downsample would average the noise away; move it before Halve, x\.1$"):
+        check_order(late, "x")
+    check_order([late[2], *late[:2], late[3]], "x")

@@ -6,6 +6,13 @@ from options.base import parse
 from options.choices import Choices
 from transforms.base import Transform
 from transforms.conditioning import NoiseLevelMap, VarianceStabilization, unconditioned, unconditioned_degraded
+from transforms.degradations.bicubic import BicubicDownsample
+from transforms.degradations.blur import Blur
+from transforms.degradations.bsrgan import BsrganDegradation
+from transforms.degradations.jpeg import JpegCompression
+from transforms.degradations.noise import PictureNoise
+from transforms.degradations.real_esrgan import RealEsrganDegradation
+from transforms.degradations.resize import Resize
 from transforms.downsample import Downsample
 from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomRotate
 from transforms.pipeline import Pipeline, check_order
@@ -22,6 +29,13 @@ TRANSFORMS = Choices(
     CenterCrop,
     RandomFlip,
     RandomRotate,
+    BicubicDownsample,
+    Blur,
+    Resize,
+    PictureNoise,
+    JpegCompression,
+    BsrganDegradation,
+    RealEsrganDegradation,
     RgbToRawTransform,
     VarianceStabilization,
     NoiseLevelMap,

@@ -1,5 +1,6 @@
 """What every transform is: an option section that can be called, and that declares what the chain must know of it."""
 
+import json
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -54,9 +55,10 @@ class Transform(Options):
     """Channels that it adds to the degraded image."""
 
     @property
-    def scale(self) -> int:
-        """How many times as long the clean image's sides are as the degraded one's, by this transform."""
-        return 1
+    def reduction(self) -> int:
+        """How many times as long the clean image's sides are as the degraded one's, by this transform: its `scale`,
+        if it has one."""
+        return getattr(self, "scale", 1)  # no attribute here, so that `scale` may be an option of some transforms
 
     @property
     def multiple(self) -> int:
@@ -83,8 +85,8 @@ class Transform(Options):
 class Degradation(Transform):
     """A transform that degrades ordinary (sRGB) images: it makes a pair of its result and the image that it got.
 
-    Of a pair that another degradation made it degrades the degraded image further. A subclass writes `degrade`, and
-    `scale` where the result is smaller.
+    Of a pair that another degradation made it degrades the degraded image further. A subclass writes `degrade`, and has
+    an option or property `scale` where the result is smaller; rows and columns that it does not divide are left out.
     """
 
     layouts: ClassVar[frozenset[Layout]] = frozenset({SRGB})
@@ -92,12 +94,35 @@ class Degradation(Transform):
     refuses_pairs: ClassVar[str | None] = "would degrade what is degraded already"
 
     def __call__(self, image: Image, rng: Generator) -> Pair:
-        pair = image if isinstance(image, Pair) else Pair(*[as_stored(image)] * 2, recorded=False)
-        return pair._replace(degraded=self.degrade(unit_range(pair.degraded), rng))
+        pair = image if isinstance(image, Pair) else Pair(image, image, recorded=False)
+        height, width = (side // self.reduction * self.reduction for side in pair.degraded.shape[:2])
+        clean = self.target(as_stored(pair.clean[: height * pair.scale, : width * pair.scale]))
+        begun = clean if image is not pair else pair.degraded[:height, :width]
+        return Pair(self.degrade(unit_range(begun), rng), clean, recorded=False)
+
+    def target(self, clean: np.ndarray) -> np.ndarray:
+        """The image to restore to, from that given, (H, W, 3) sRGB, uint8 or uint16: the pair's clean image, of which
+        the degraded one is made."""
+        return clean
 
     def degrade(self, image: np.ndarray, rng: Generator) -> np.ndarray:
         """The degraded image (H / scale, W / scale, 3) of an image (H, W, 3): both sRGB, float32, nominally 0 to 1."""
         raise NotImplementedError
+
+    def smallest_input(self, height: int, width: int) -> tuple[int, int]:
+        return max(height, self.reduction), max(width, self.reduction)
+
+
+def unused(section: Options, why: str, *names: str) -> list[str]:
+    """What `without_effect` tells of those of these options that were given: "name: what was given, but why"."""
+    # The default is no choice of the user's: options.json and information files write it out.
+    given = {name: getattr(section, name) for name in names}
+    defaults = {name: type(section).model_fields[name].default for name in names}
+    return [
+        f"{name}: {json.dumps(given[name])} given, but {why}; leave it out"
+        for name in names
+        if given[name] != defaults[name]
+    ]
 
 
 def as_stored(image: Any) -> np.ndarray:

@@ -43,7 +43,7 @@ class RandomCrop(Crop):
         step = _step(image)
         top = step * _draw((image.shape[0] - self.h) // step + 1, rng)
         left = step * _draw((image.shape[1] - self.w) // step + 1, rng)
-        return _cut(image, top, left, self.h, self.w)
+        return cut(image, top, left, self.h, self.w)
 
 
 class CenterCrop(Crop):
@@ -55,7 +55,7 @@ class CenterCrop(Crop):
         step = _step(image)
         top = step * ((image.shape[0] - self.h) // (2 * step))
         left = step * ((image.shape[1] - self.w) // (2 * step))
-        return _cut(image, top, left, self.h, self.w)
+        return cut(image, top, left, self.h, self.w)
 
 
 class RandomFlip(Transform):
@@ -102,11 +102,12 @@ def _each(image: Image, change: Callable[[One], One]) -> Image:
     return change(image)
 
 
-def _cut(image: Image, top: int, left: int, height: int, width: int) -> Image:
+def cut(image: Image, top: int, left: int, height: int, width: int) -> Image:
+    """The window of height x width pixels whose first pixel is [top, left]; of a pair these are the clean one's."""
     if isinstance(image, Pair):
         scale = image.scale
-        degraded = _cut(image.degraded, top // scale, left // scale, height // scale, width // scale)
-        return image._replace(degraded=degraded, clean=_cut(image.clean, top, left, height, width))
+        degraded = cut(image.degraded, top // scale, left // scale, height // scale, width // scale)
+        return image._replace(degraded=degraded, clean=cut(image.clean, top, left, height, width))
     if isinstance(image, Mosaic):
         return image.crop(top, left, height, width)
     return image[top : top + height, left : left + width]

@@ -52,7 +52,7 @@ class Pipeline:
     @property
     def scale(self) -> int:
         """How many times as long the clean image's sides are as the degraded one's, where the chain makes both."""
-        return prod(step.scale for step in self.transforms)
+        return prod(step.reduction for step in self.transforms)
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -158,7 +158,7 @@ def check_order(transforms: list[Transform], place: str) -> None:
 
 def _misplaced(transforms: list[Transform], place: str) -> list[str]:
     mistakes: list[str] = []
-    maker = maker_place = knowing = None
+    maker = maker_place = knowing = degrader = None
     for number, step in enumerate(transforms):
         here, name = f"{place}.{number}", step.class_name
         if step.ends:
@@ -173,6 +173,10 @@ def _misplaced(transforms: list[Transform], place: str) -> list[str]:
         elif maker is None:
             if step.gives == "sample":
                 maker, maker_place = name, here
+            elif step.degrades:
+                degrader = f"{name}, {here}"
+            elif step.refuses_pairs and degrader:
+                mistakes.append(f"{here}: {name} {step.refuses_pairs}; move it before {degrader}")
         elif step.gives == "sample":
             mistakes.append(f"{here}: a second {name}; remove it, as {maker_place} makes the image raw already")
         else:
@@ -195,7 +199,7 @@ def _unfit_crops(transforms: list[Transform], place: str) -> list[str]:
                 mistakes.append(
                     f"{given}, and a rotation after it gives images of two shapes; make the crop square or put it last"
                 )
-        multiple *= step.multiple * step.scale
+        multiple *= step.multiple * step.reduction
         swapped = step.swaps_sides or (swapped and not step.size)
         needed = step.smallest_input(*needed)
     return mistakes[::-1]

@@ -1,6 +1,5 @@
 """A clean photograph -> the noisy raw image that a camera would have recorded of it."""
 
-import json
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -8,7 +7,8 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Generator, Tensor
 
-from transforms.base import Stage, Transform
+from transforms.base import Stage, Transform, unused
+from transforms.geometry import cut
 from transforms.images import Image, One, Pair
 from transforms.noise import Dng, NoiseModelOptions, SensorNoise, add_noise
 from transforms.noise.draws import Iso, Range, log_uniform, per_plane, uniform
@@ -17,7 +17,8 @@ from transforms.sensor.cameras import Camera, GainsMode, Matrix, check_matrix, d
 from transforms.sensor.layout import RGGB, Layout
 from transforms.sensor.metadata import RawMetadata
 from transforms.sensor.mosaic import Mosaic
-from transforms.sensor.mosaicking import packed_raw
+from transforms.sensor.mosaicking import light_of, packed_raw, packed_raw_of_light
+from transforms.sensor.pooling import pooled_light, pooled_planes, pooled_sites
 
 NO_NOISE = SensorNoise(per_plane(0), per_plane(0))
 
@@ -26,9 +27,13 @@ class RgbToRawTransform(Transform):
     """Unprocesses an sRGB image to an RGGB mosaic (clean), and adds sensor noise to it (degraded).
 
     The camera is drawn anew for each image, as transforms/sensor/cameras.py says; its facts go with the sample.
-    An odd last row or column is left out. Source: Brooks et al. 2019; see transforms/sensor/unprocessing.py.
-    A Mosaic is raw already: it keeps its camera, is clipped at white, and gets noise. Of a pair that another transform
-    degraded both become raw, and the degraded one gets noise; a recorded pair of raw images stays as it is.
+    Last rows and columns that do not fill a cell are left out. Source: Brooks et al. 2019; see
+    transforms/sensor/unprocessing.py.
+    With a scale, the degraded image is what the same camera records with pixels that are scale times as large: the
+    light is blurred by the optics and averaged, and then come colours, mosaic, clipping and noise.
+    A Mosaic is raw already: it keeps its camera, is clipped at white, and gets noise; larger pixels take what its sites
+    of their colour around them recorded. Of a pair that another transform degraded both become raw, and the degraded
+    one gets noise; a recorded pair of raw images stays as it is.
     """
 
     gives: ClassVar[Stage] = "sample"
@@ -52,14 +57,25 @@ class RgbToRawTransform(Transform):
     camera_matrix: Annotated[Matrix, AfterValidator(check_matrix)] | None = None
     """The camera's colours: three rows from XYZ to camera, as a DNG's ColorMatrix; null: a mix of four known cameras,
     drawn for each image."""
+    scale: Annotated[int, Field(ge=1, le=8)] = 1
+    """How many times as long the clean image's sides are as the degraded one's."""
+    psf_sigma: Range[Annotated[float, Field(ge=0, le=8)]] | None = None
+    """[low, high] from which the standard deviation of the optics' blur is drawn uniformly [px of the degraded image];
+    null: no blur. Real lenses have about 0.3 to 0.8."""
+    pooling: Literal["light", "packed"] = "light"
+    """light: as a sensor with larger pixels records. packed: each plane of the clean mosaic is averaged, which moves R
+    against B by half a pixel at scale 2 and is wrong of every sensor, but is how the NTIRE challenges made their raw
+    images."""
 
     def __call__(self, image: Image, rng: Generator) -> Sample:
         if isinstance(image, Pair) and image.recorded:
             return _recorded(image)
+        step = self.multiple * self.scale * (image.scale if isinstance(image, Pair) else 1)
+        image = cut(image, 0, 0, *(side // step * step for side in image.shape[:2]))
         seen, meant = (image.degraded, image.clean) if isinstance(image, Pair) else (image, image)
         camera = meant.metadata.camera if isinstance(meant, Mosaic) else self._camera(rng)
         clean = _packed(meant, camera)
-        signal = clean if seen is meant else _packed(seen, camera)
+        signal = self._signal(seen, camera, rng) if self._pools or seen is not meant else clean
         if self.exposure:
             gain = 2 ** uniform(*self.exposure, rng)
             clean, signal = ((packed * gain).clamp_(max=1) for packed in (clean, signal))
@@ -70,12 +86,10 @@ class RgbToRawTransform(Transform):
         return Sample(add_noise(signal, noise, rng), clean, RawMetadata(camera, noise.profile()), RGGB)
 
     def without_effect(self) -> list[str]:
-        # The default is no choice of the user's: options.json and information files write it out.
-        if self.iso == type(self).model_fields["iso"].default or self.noise_model.heeds_iso:
-            return []
+        same = f"the noise of {self.noise_model.class_name} is the same at any ISO speed"
         return [
-            f"iso: {json.dumps(self.iso)} given, but the noise of {self.noise_model.class_name} is the same at any ISO "
-            f"speed; leave it out"
+            *(unused(self, same, "iso") if not self.noise_model.heeds_iso else ()),
+            *(unused(self, "nothing is pooled at scale 1", "pooling") if not self._pools else ()),
         ]
 
     @property
@@ -83,7 +97,24 @@ class RgbToRawTransform(Transform):
         return RGGB.cell
 
     def smallest_input(self, height: int, width: int) -> tuple[int, int]:
-        return max(height, 4), max(width, 4)  # as the demosaicing needs
+        smallest = 4 * self.scale  # as the demosaicing needs
+        return max(height, smallest), max(width, smallest)
+
+    @property
+    def _pools(self) -> bool:
+        return self.scale > 1 or self.psf_sigma is not None
+
+    def _signal(self, image: One, camera: Camera, rng: Generator) -> Tensor:
+        """What the camera records of the image, less noise: (4, h, w), 0 to 1."""
+        if not self._pools:
+            return _packed(image, camera)
+        sigma = self.scale * uniform(*self.psf_sigma, rng) if self.psf_sigma else 0.0
+        if self.pooling == "packed":
+            return pooled_planes(_packed(image, camera), self.scale, sigma)
+        if isinstance(image, Mosaic):
+            return pooled_sites(_packed(image, camera), self.scale, sigma)
+        light = pooled_light(light_of(np.asarray(image)), self.scale, sigma)
+        return torch.from_numpy(packed_raw_of_light(light, camera))
 
     def _camera(self, rng: Generator) -> Camera:
         return draw_camera(self.wb_gains_mode, rng, self.camera_matrix)

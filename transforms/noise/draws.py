@@ -1,10 +1,11 @@
 """Single random numbers, and the forms in which an option gives numbers."""
 
+from collections.abc import Sequence
 from math import exp, log
 from typing import Annotated, Any, TypeVar
 
 import torch
-from pydantic import AfterValidator, Discriminator, Field, Strict, Tag
+from pydantic import AfterValidator, Discriminator, Field, PositiveFloat, Strict, Tag
 from torch import Generator, Tensor
 
 Number = TypeVar("Number")
@@ -25,9 +26,25 @@ def normal(mean: float, deviation: float, rng: Generator) -> float:
     return mean + deviation * torch.randn((), generator=rng, device=rng.device, dtype=torch.float64).item()
 
 
-def choose(choices: list[Any], rng: Generator) -> Any:
+def choose(choices: Sequence[Any], rng: Generator) -> Any:
     """One of these, each being equally likely."""
     return choices[torch.randint(len(choices), (), generator=rng, device=rng.device).item()]
+
+
+def choose_by_share(shares: dict[str, float], rng: Generator) -> str:
+    """One of these names, each being as likely as its share of the sum of all says."""
+    weights = torch.tensor(list(shares.values()), dtype=torch.float64, device=rng.device)
+    return list(shares)[torch.multinomial(weights, 1, generator=rng).item()]
+
+
+def happens(probability: float, rng: Generator) -> bool:
+    """True in this share of the cases. Always draws a number."""
+    return uniform(0, 1, rng) < probability
+
+
+def one_of(numbers: float | tuple[float, float], rng: Generator) -> float:
+    """The number itself, or one from [low, high], each being equally likely."""
+    return uniform(*numbers, rng) if isinstance(numbers, tuple) else numbers
 
 
 def per_plane(numbers: float | tuple[float, ...]) -> Tensor:
@@ -53,6 +70,13 @@ Range = Annotated[tuple[Number, Number], Strict(False), AfterValidator(_rising)]
 # Told apart by what is given, so that a mistake is told of the form that was meant.
 PerPlane = Annotated[Annotated[Number, Tag("number")] | Annotated[Planes[Number], Tag("list")], Discriminator(_kind)]
 """A number, or a list of four: for R, G1, G2, B."""
+NumberOrRange = Annotated[
+    Annotated[Number, Tag("number")] | Annotated[Range[Number], Tag("list")], Discriminator(_kind)
+]
+"""A number, or [low, high]."""
+Shares = Annotated[dict[Number, PositiveFloat], Field(min_length=1)]
+"""Names, and how often each is to be drawn in relation to the others; what is not named is not drawn."""
+Probability = Annotated[float, Field(ge=0, le=1)]
 Speed = Annotated[int, Field(gt=0, le=10_000_000)]
-Iso = Annotated[Annotated[Speed, Tag("number")] | Annotated[Range[Speed], Tag("list")], Discriminator(_kind)]
+Iso = NumberOrRange[Speed]
 """An ISO speed, or [low, high]."""

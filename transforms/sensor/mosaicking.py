@@ -15,14 +15,32 @@ def packed_raw(image: np.ndarray, camera: Camera) -> np.ndarray:
 
     image   (H, W, 3) sRGB: uint8, uint16, or float32 from 0 to 1
     result  (4, H // 2, W // 2) float32: R, G1, G2, B, 0 = black level to 1 = white level
-    The tone curve is a table, so float32 is taken to the nearest of 65536 levels: that is off by less than 1e-4 in raw
-    up to 0.995 in sRGB, and by more close to white, where the curve is steep. Integers are exact.
+    The tone curve is a table, so float32 is clipped, and taken to the nearest of 65536 levels: that is off by less than
+    1e-4 in raw up to 0.995 in sRGB, and by more close to white, where the curve is steep. Integers are exact.
     """
     sites = _sites(image)
     if sites.dtype == np.float32:
         sites = to_16_bits(sites)
-    linear = cv2.LUT(sites.reshape(12, -1), _tone_table(np.iinfo(sites.dtype).max + 1)).reshape(4, 3, -1)
-    # From here on as transforms.sensor.unprocessing.camera_to_raw, of each site only the colour that it records.
+    return _recorded(cv2.LUT(sites.reshape(12, -1), _tone_table(np.iinfo(sites.dtype).max + 1)), camera, image.shape)
+
+
+def packed_raw_of_light(light: np.ndarray, camera: Camera) -> np.ndarray:
+    """packed_raw of linear sRGB (H, W, 3), float32 from 0 to 1."""
+    return _recorded(_sites(light), camera, light.shape)
+
+
+def light_of(image: np.ndarray) -> np.ndarray:
+    """The linear sRGB behind an sRGB image (H, W, 3), of the kinds that packed_raw takes: (H, W, 3) float32, 0 to 1."""
+    levels = to_16_bits(image) if image.dtype == np.float32 else np.ascontiguousarray(image)
+    return cv2.LUT(levels, _tone_table(np.iinfo(levels.dtype).max + 1))
+
+
+def _recorded(linear: np.ndarray, camera: Camera, shape: tuple[int, ...]) -> np.ndarray:
+    """What each site records of the light on it, (4, H // 2, W // 2), of the linear sRGB at the four kinds of sites.
+
+    As transforms.sensor.unprocessing.camera_to_raw, of each site only the colour that it records.
+    """
+    linear = linear.reshape(4, 3, -1)
     matrix = camera.rgb_to_camera.numpy()
     gains = camera.white_balance.numpy()[COLOUR_OF_SITE, None]
     mean_of_all = np.broadcast_to(matrix.mean(0), (4, 3))
@@ -34,14 +52,14 @@ def packed_raw(image: np.ndarray, camera: Camera) -> np.ndarray:
         protection *= np.maximum(gains - 1, 0) / np.float32((1 - HIGHLIGHTS) ** 2)
         protection += 1
         raw *= protection
-    return np.clip(raw, 0, 1).reshape(4, image.shape[0] // 2, image.shape[1] // 2)
+    return np.clip(raw, 0, 1).reshape(4, shape[0] // 2, shape[1] // 2)
 
 
 def to_16_bits(image: np.ndarray) -> np.ndarray:
-    """float32 from 0 to 1, rounded to the nearest of the levels that the tone table has: uint16."""
+    """float32, clipped to 0 to 1 and rounded to the nearest of the levels that the tone table has: uint16."""
     scaled = image * np.float32(65535)
     scaled += np.float32(0.5)
-    return scaled.astype(np.uint16)
+    return scaled.clip(0, 65535, out=scaled).astype(np.uint16)
 
 
 def _sites(image: np.ndarray) -> np.ndarray:
