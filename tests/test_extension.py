@@ -1,6 +1,7 @@
 """Parts from outside the suite: a loss, a degradation, a network of scale 2, a schedule and a data source are added by
 a user's own module, trained with, and used, through the doors that .github/CONTRIBUTING.md names."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -161,9 +162,7 @@ def trained(tmp_path_factory):
     from skimage import data
 
     folder = tmp_path_factory.mktemp("mine")
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
+    with contextlib.chdir(folder):
         (folder / "my_parts.py").write_text(PARTS)
         for command in ("train", "test"):
             script = f"import my_parts\nfrom restore.{command} import command\nraise SystemExit(command())\n"
@@ -179,8 +178,6 @@ def trained(tmp_path_factory):
         (folder / "options.json").write_text(json.dumps(OPTIONS))
         started("my_train.py", "-opt", "options.json", "--run-name", "mine", "--device", "cpu")
         yield folder
-    finally:
-        os.chdir(before)
 
 
 def test_parts_from_outside_are_trained_with_and_told_in_the_information_file(trained):
@@ -194,7 +191,9 @@ def test_parts_from_outside_are_trained_with_and_told_in_the_information_file(tr
 
 
 def test_a_run_with_parts_from_outside_continues_to_the_very_same_weights(trained):
-    started("my_train.py", "-opt", "options.json", "--run-name", "short", "--device", "cpu", "--set", "total_iterations=6")
+    started(
+        "my_train.py", "-opt", "options.json", "--run-name", "short", "--device", "cpu", "--set", "total_iterations=6"
+    )
     started("my_train.py", "--resume", "model_zoo/short", "--device", "cpu", "--set", "total_iterations=12")
     whole, continued = (torch.load(f"model_zoo/{run}/model_12.pth", weights_only=True) for run in ("mine", "short"))
     assert all(torch.equal(whole[name], continued[name]) for name in whole)
