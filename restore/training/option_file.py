@@ -77,7 +77,7 @@ class TrainingOptions(Options):
     scheduler: ScheduleSection = ReduceLROnPlateau()
     """How the learning rate falls: with the validation loss of the savepoints, or along a cosine."""
     grad_clip: PositiveFloat | None = 0.4
-    """Largest norm of a network's gradient over all its parameters; a larger one is scaled down to it. null: no limit."""
+    """Largest norm of a network's gradient over all parameters; a larger one is scaled down to it. null: no limit."""
     amp: Literal["auto", "off", "fp16", "bf16"] = "auto"
     """Half precision. auto: on where the device gains by it and the losses are pixel terms only."""
     compile: bool = False

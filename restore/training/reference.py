@@ -25,7 +25,7 @@ from restore.training.optimizers import OPTIMIZERS
 from restore.training.option_file import TrainingOptions, json_schema
 from restore.training.schedules import SCHEDULES
 from transforms import TRANSFORMS
-from transforms.noise import NOISE_MODELS, CameraProfile, IsoProfile
+from transforms.noise import NOISE_MODELS
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = Path("options/schema.json")
@@ -39,8 +39,6 @@ TABLES = {
     "SCHEDULES": SCHEDULES,
     "SOURCES": SOURCES,
 }
-ALONE = (TrainingOptions, IsoProfile, CameraProfile)
-"""Sections that are a choice of no table."""
 MARKED = re.compile(r"(<!-- options: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -86,7 +84,7 @@ def filled(readme: Readme) -> str:
 
 def all_sections() -> dict[str, type[Options]]:
     """Every section by the name that a marker may give: its class_name, or, of a section without one, its class's."""
-    sections: dict[str, type[Options]] = {kind.__name__: kind for kind in ALONE}
+    sections: dict[str, type[Options]] = {kind.__name__: kind for kind in _outside_tables()}
     for choices in TABLES.values():
         for name, kind in choices.kinds.items():
             bases = [base for base in kind.__mro__[1:] if issubclass(base, choices.base)]
@@ -96,12 +94,35 @@ def all_sections() -> dict[str, type[Options]]:
     return sections
 
 
+def _outside_tables() -> list[type[Options]]:
+    """The sections that are a choice of no table: the option file itself, and what stands inside other sections."""
+    kinds = [kind for choices in TABLES.values() for kind in choices.kinds.values()]
+    bases = tuple(choices.base for choices in TABLES.values())
+    found: list[type[Options]] = [TrainingOptions]
+    for kind in [TrainingOptions, *kinds]:
+        found += _inside(kind, bases)
+    return list(dict.fromkeys(found))
+
+
+def _inside(section: type[Options], bases: tuple[type[Options], ...]) -> list[type[Options]]:
+    """The sections that the fields of one hold, and those that these hold, but for those of the tables."""
+    held = [part for field in section.model_fields.values() for part in _held(field.annotation)]
+    held = [part for part in held if not issubclass(part, bases)]
+    return [part for outer in held for part in (outer, *_inside(outer, bases))]
+
+
+def _held(kind: Any) -> list[type[Options]]:
+    if isinstance(kind, type) and issubclass(kind, Options):
+        return [kind]
+    return [part for argument in get_args(kind) for part in _held(argument)]
+
+
 def undocumented() -> list[str]:
     """A line for each section that is in no README."""
     sections = all_sections()
     names = {name for readme in readmes() for name in readme.names}
     shown = {sections[name] for name in names if name in sections}
-    wanted = {kind.__name__: kind for kind in ALONE}
+    wanted = {kind.__name__: kind for kind in _outside_tables()}
     for table, choices in TABLES.items():
         wanted |= {} if table in names else choices.kinds
     return [
@@ -110,15 +131,16 @@ def undocumented() -> list[str]:
 
 
 def all_choices(choices: Choices, shown: list[type[Options]]) -> str:
-    """A row for each choice, and below it the keys of each that has any, and the rest of its documentation.
+    """A row for each choice, and below it the rest of the documentation and the keys of each that has any.
 
     shown  the sections whose own tables are in the same README: they are not repeated
     """
     rows = [(f"`{name}`", _paragraphs(kind)[0]) for name, kind in choices.kinds.items()]
     parts = [_table((f"`{TAG}`", "what it is"), rows)]
     for name, kind in choices.kinds.items():
-        if kind not in shown and _keys_of_its_own(kind, shown):
-            parts += [f"### {name}", *_paragraphs(kind)[1:], keys(kind, shown)]
+        more = _paragraphs(kind)[1:] + ([keys(kind, shown)] if _keys_of_its_own(kind, shown) else [])
+        if kind not in shown and more:
+            parts += [f"### {name}", *more]
     return "\n\n".join(parts)
 
 
@@ -148,7 +170,11 @@ def _says(section: type[Options], key: str, field: FieldInfo) -> bool:
 
 
 def _default(field: FieldInfo) -> str:
-    return "required" if field.is_required() else f"`{json.dumps(to_jsonable_python(field.default))}`"
+    return (
+        "required"
+        if field.is_required()
+        else f"`{json.dumps(to_jsonable_python(field.get_default(call_default_factory=True)))}`"
+    )
 
 
 def _documentation(field: FieldInfo) -> str:
