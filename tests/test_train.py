@@ -120,6 +120,12 @@ def test_total_epochs_ends_a_run_that_total_iterations_would_not(option_file):
     assert sorted(file.name for file in Path("model_zoo/two").glob("model_*.pth")) == ["model_2.pth", "model_4.pth"]
 
 
+def test_a_run_that_total_epochs_ends_before_its_total_iterations_says_so(option_file, capsys):
+    train("-opt", option_file(total_epochs=2, total_iterations=20, validate_every=None), "--check")
+    printed = capsys.readouterr().out
+    assert "warning: total_epochs, 2, ends the run after 4 updates, before total_iterations, 20, does; raise" in printed
+
+
 def test_a_finished_run_goes_on_when_it_is_given_more_iterations(finished):
     run, _ = finished
     train("--resume", run, "--set", "total_iterations=25")

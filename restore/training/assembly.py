@@ -72,6 +72,8 @@ def assemble(
         say(line)
     batches = Batches(training, options.batch_size, options.workers, device, process)
     timetable = Timetable(options, batches.per_epoch)
+    if timetable.warning:
+        say(f"warning: {timetable.warning}")
     trainer = Trainer(
         generator,
         discriminator,

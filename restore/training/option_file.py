@@ -1,9 +1,5 @@
-"""The option file: one JSON file says everything about a run.
+"""The option file: one JSON file says everything about a run."""
 
-`python -m restore.training.option_file > options/schema.json` writes the schema by which an editor checks the file.
-"""
-
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -64,23 +60,24 @@ class TrainingOptions(Options):
     transforms_train: Annotated[list[TransformOptions], Field(min_length=1)]
     """From a clean photograph to a degraded and a clean tensor, in this order."""
     transforms_test: Annotated[list[TransformOptions], Field(min_length=1)]
-    """The same for validation; restore.test uses it, without its crops, on whole photographs."""
+    """The same for validation; restore.test uses it on whole photographs, without crops, flips and rotations."""
     batch_size: Annotated[PositiveInt, Field(le=65536)]
-    """Crops to one update."""
+    """Number of crops in one update."""
     accumulation: PositiveInt = 1
     """In how many parts an update's batch is computed: less memory, the same update. It must divide batch_size."""
     total_epochs: Count
-    """The run ends after so many passes over the training photographs, each pass one crop of every photograph."""
+    """The run ends after so many passes over the training photographs. A pass takes one crop of each; photographs left
+    over from full batches wait for another pass."""
     total_iterations: Count | None = None
-    """The run ends after so many updates, if total_epochs would not end it before."""
+    """The run ends after so many updates, or with total_epochs where that is earlier; null: with total_epochs."""
     validate_every: Count | None = None
     """Updates between two savepoints (validate, save); null: once an epoch."""
     optimizer: OptimizerOptions
-    """The rule of the updates; generator and discriminator have one of their own each."""
+    """How the weights are updated. Generator and discriminator each have an optimiser of this kind."""
     scheduler: ScheduleSection = ReduceLROnPlateau()
     """How the learning rate falls: with the validation loss of the savepoints, or along a cosine."""
     grad_clip: PositiveFloat | None = 0.4
-    """Longest gradient of a network, as the norm over all its parameters; null: no limit."""
+    """Largest norm of a network's gradient over all parameters; a larger one is scaled down to it. null: no limit."""
     amp: Literal["auto", "off", "fp16", "bf16"] = "auto"
     """Half precision. auto: on where the device gains by it and the losses are pixel terms only."""
     compile: bool = False
@@ -108,14 +105,13 @@ def read_option_file(path: str | Path, overrides: list[str] | None = None) -> Tr
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of the option file, made from the sections' own fields and documentation."""
+    """The JSON Schema of the option file, made from the sections' own fields and documentation.
+
+    `python -m restore.training.reference` writes it to options/schema.json, by which an editor checks the file.
+    """
     schema = TrainingOptions.model_json_schema(by_alias=True)
     for section in schema["$defs"].values():
         # What tells the choices of a table apart must be written; PairedFolders are told by their other keys.
         if "class_name" in section.get("properties", {}) and section["title"] != PairedFolders.__name__:
             section["required"] = sorted({*section.get("required", []), "class_name"})
     return schema
-
-
-if __name__ == "__main__":
-    print(json.dumps(json_schema(), indent=2))

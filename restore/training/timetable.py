@@ -13,7 +13,15 @@ class Timetable:
 
     def __init__(self, options: TrainingOptions, per_epoch: int):
         self.per_epoch = per_epoch
-        self.last = min(options.total_epochs * per_epoch, options.total_iterations or math.inf)
+        in_epochs = options.total_epochs * per_epoch
+        self.last = min(in_epochs, options.total_iterations or in_epochs)
+        self.warning: str | None = None
+        """Where the run ends before its total_iterations; for the user."""
+        if options.total_iterations and in_epochs < options.total_iterations:
+            self.warning = (
+                f"total_epochs, {options.total_epochs}, ends the run after {in_epochs} updates, before "
+                f"total_iterations, {options.total_iterations}, does; raise total_epochs for a longer run"
+            )
         self.every = options.validate_every or per_epoch
 
     def is_savepoint(self, iteration: int) -> bool:
