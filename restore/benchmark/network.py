@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Callable
+from copy import deepcopy
 from typing import NamedTuple
 
 import torch
@@ -40,7 +41,7 @@ def compare(arguments: Namespace, device: torch.device) -> None:
     ours = build_generator(options)
     published = PlainSCUNet(N_CHANNELS, arguments.config)
     published.load_state_dict(ours.state_dict())
-    ours, published = ours.to(device, memory_format=torch.channels_last), published.to(device)
+    ours, published = ours.to(device).to(memory_format=torch.channels_last), published.to(device)
     crops = torch.rand(arguments.batch_size, N_CHANNELS, *[arguments.train_size] * 2, device=device)
     image = torch.rand(1, N_CHANNELS, *[arguments.size] * 2, device=device)
 
@@ -54,7 +55,8 @@ def compare(arguments: Namespace, device: torch.device) -> None:
         Variant("ours, bfloat16", ours, torch.bfloat16),
     ]
     if arguments.compile:
-        compiled = torch.compile(ours)
+        compiled = deepcopy(ours)
+        compiled.compile()
         variants += [
             Variant("ours compiled, float32", compiled),
             Variant("ours compiled, bfloat16", compiled, torch.bfloat16),

@@ -29,11 +29,11 @@ class Curve(NamedTuple):
     """Levels that count; the others are drawn hollow."""
 
 
-def photon_transfer_plot(title: str, expectation: str, curves: list[Curve], origins: list[float]) -> bytes:
+def photon_transfer_plot(title: str, expectation: str, curves: list[Curve], origins: np.ndarray) -> bytes:
     """A PNG of the curves.
 
     expectation  what `expected` is, e.g. "fitted line"
-    origins      the expected variance at black of each curve [DN^2], where its line begins
+    origins      (curves,) expected variance of each curve at black [DN^2], where its line begins
     """
     figure = Figure(figsize=INCHES, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)

@@ -47,7 +47,7 @@ def read_tags(path: str | Path) -> RawTags:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it would write to stderr of tags that nobody asks for
     try:
         with tifffile.TiffFile(path) as file:
-            return _tags_of(file.pages[0], Path(path).stat().st_size)
+            return _tags_of(file.pages.first, Path(path).stat().st_size)
     except tifffile.TiffFileError:
         return RawTags()
     except Exception as error:  # of damaged tags tifffile raises nearly anything, TypeError and struct.error too

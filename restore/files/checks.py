@@ -91,7 +91,7 @@ def check_tiff(path: str | Path, data: bytes) -> None:
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it would write to stderr of tags that matter to no pixel
     try:
-        page = tifffile.TiffFile(io.BytesIO(data)).pages[0]
+        page = tifffile.TiffFile(io.BytesIO(data)).pages.first
         width, height, bits = page.imagewidth, page.imagelength, page.bitspersample
         separate = page.planarconfig != tifffile.PLANARCONFIG.CONTIG
         refuse_too_large(path, width, height)
@@ -106,7 +106,7 @@ def check_tiff(path: str | Path, data: bytes) -> None:
         raise BadImage(path, "keeps its colour planes apart", "save it with interleaved channels, or as PNG")
     if page.photometric == kinds.MINISWHITE and bits == 16:
         raise BadImage(path, "counts from white to black", "save it as plain grey or RGB, or as PNG")
-    known = {kinds.MINISWHITE, kinds.MINISBLACK, kinds.RGB, kinds.PALETTE, kinds.YCBCR}
+    known: set[int] = {kinds.MINISWHITE, kinds.MINISBLACK, kinds.RGB, kinds.PALETTE, kinds.YCBCR}
     if page.photometric not in known | ({kinds.SEPARATED} if bits == 8 else set()):
         raise BadImage(path, "has colours that are neither grey nor RGB", "save it as plain grey or RGB, or as PNG")
 

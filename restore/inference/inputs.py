@@ -15,7 +15,7 @@ from restore.evaluation.metrics import rendered
 from restore.files.images import BadImage, find_images, read_image, to_tensor, to_uint, write_image
 from restore.files.paths import files_below
 from restore.inference.restorer import Restorer
-from transforms import SRGB, Pipeline, Sample
+from transforms import SRGB, Layout, Pipeline, RawMetadata, Sample
 from transforms.pipeline import check_order
 from transforms.rgb_to_raw import RgbToRawTransform
 
@@ -26,6 +26,10 @@ ROWS = 256
 RAW_FILES = "raw files are restored from Python so far: restore.load_model(...).restore_mosaic"
 
 
+Images = tuple[Tensor, Tensor | None, RawMetadata | None, Layout]
+"""The first four fields of Opened."""
+
+
 class LeftOut(UserError):
     """A file that is not restored: one line with its path and the reason."""
 
@@ -33,8 +37,14 @@ class LeftOut(UserError):
 class Opened(NamedTuple):
     """An input file as read."""
 
-    sample: Sample
-    """What goes into the model, and the clean image where it is known; else clean is None."""
+    degraded: Tensor
+    """(C, h, w) float32: what goes into the model."""
+    clean: Tensor | None
+    """(C, scale * h, scale * w) float32; None where it is not known."""
+    metadata: RawMetadata | None
+    """Camera and noise of a raw image; None for sRGB."""
+    layout: Layout
+    """Of both images."""
     size: tuple[int, int]
     """(width, height) of the file [px]."""
     depth: np.dtype
@@ -68,7 +78,8 @@ class Inputs(ABC):
         """Reads a file. Raises LeftOut where it cannot be used."""
         try:
             picture = read_image(self.folder / file)
-            return Opened(self._sample(file, picture), (picture.shape[1], picture.shape[0]), picture.dtype)
+            height, width, _ = picture.shape
+            return Opened(*self._images(file, picture), (width, height), picture.dtype)
         except BadImage as mistake:  # names its file
             raise LeftOut(str(mistake)) from None
         except UserError as mistake:
@@ -76,15 +87,15 @@ class Inputs(ABC):
 
     def write(self, path: Path, opened: Opened, restored: Tensor) -> tuple[int, int]:
         """Writes the restored image, rendered for the eye, in the depth of the file; returns its (width, height)."""
-        shown = rendered(restored, opened.sample.metadata, opened.sample.layout)
+        shown = rendered(restored, opened.metadata, opened.layout)
         tops = range(0, shown.shape[-2], ROWS)
         picture = np.concatenate([to_uint(shown[:, top : top + ROWS], opened.depth) for top in tops])
         write_image(path, picture)
         return picture.shape[1], picture.shape[0]
 
     @abstractmethod
-    def _sample(self, file: Path, picture: np.ndarray) -> Sample:
-        """What goes into the model of this picture."""
+    def _images(self, file: Path, picture: np.ndarray) -> Images:
+        """The degraded image, and the clean one where it is known, of a picture (H, W, 3), uint8 or uint16."""
 
 
 class Photographs(Inputs):
@@ -108,7 +119,7 @@ class Photographs(Inputs):
         self.size_note = _size_note(self.chain)
         super().__init__(folder)
 
-    def _sample(self, file: Path, picture: np.ndarray) -> Sample:
+    def _images(self, file: Path, picture: np.ndarray) -> Sample:
         name = file.as_posix().encode("utf-8", "backslashreplace").decode()
         return self.chain(picture, seeded_generator(SEED, name))
 
@@ -124,12 +135,12 @@ class Pictures(Inputs):
         super().__init__(folder)
         self.scale, self.target = scale, target
         self.size_note = f"restored at {scale} times each side: the model enlarges" if scale > 1 else None
-        self.clean_files = {file.relative_to(target).with_suffix(""): file for file in _targets(target)}
+        self.clean_files = {} if target is None else _by_name(target)
 
-    def _sample(self, file: Path, picture: np.ndarray) -> Sample:
+    def _images(self, file: Path, picture: np.ndarray) -> Images:
         degraded = to_tensor(picture)
         if self.target is None:
-            return Sample(degraded, None, None, SRGB)
+            return degraded, None, None, SRGB
         clean_file = self.clean_files.get(file.with_suffix(""))
         if clean_file is None:
             raise UserError(f"{self.target} has no picture of this name; add it, or give no target")
@@ -139,12 +150,13 @@ class Pictures(Inputs):
             raise UserError(
                 f"{_size(degraded)} pixels, but {clean_file} has {_size(clean)}; a picture's target must {wanted}"
             )
-        return Sample(degraded, clean, None, SRGB)
+        return degraded, clean, None, SRGB
 
 
-def _targets(folder: Path | None) -> list[Path]:
+def _by_name(folder: Path) -> dict[Path, Path]:
+    """The image files of the target folder, by their paths inside it without the suffix."""
     try:
-        return find_images(folder) if folder else []
+        return {file.relative_to(folder).with_suffix(""): file for file in find_images(folder)}
     except UserError as mistake:
         raise UserError(f"target: {mistake}") from None
 

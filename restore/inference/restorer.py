@@ -48,7 +48,7 @@ class Restorer:
         self.device = choose_device(device)
         network = build_generator(self.information.generator)
         self.weights_report = load_weights(network, read_state_dict(self.path), str(self.path), complete=True)
-        self.network = network.to(self.device, memory_format=network.memory_format).eval()
+        self.network = network.to(self.device).to(memory_format=network.memory_format).eval()
 
     def __call__(self, image: Image, noise: Noise | None = None, tile: int = 512, overlap: int = 32) -> Image:
         """The restored image, as a tensor where a tensor was given, on its device, and as an array where an array was.
@@ -98,16 +98,17 @@ class Restorer:
                 f"image: the shape {tuple(image.shape)} given does not fit {self.path}, "
                 f"which restores ({self.layout.channels}, H, W)"
             )
-        degraded, metadata = image.float(), self._metadata(noise, image.device)
+        degraded = image.float()
+        if not self.chain.conditioning:
+            return restore_tiled(self.network, degraded, tile, overlap)
+        metadata = self._metadata(noise, image.device)
         for step in self.chain.conditioning:
             metadata = step.metadata(metadata)
             degraded = step.network_input(degraded, metadata)
         return unconditioned(restore_tiled(self.network, degraded, tile, overlap), metadata)
 
-    def _metadata(self, noise: Noise | None, device: torch.device) -> RawMetadata | None:
-        """What conditioning and undoing it take; None for a model that has no conditioning."""
-        if not self.chain.conditioning:
-            return None
+    def _metadata(self, noise: Noise | None, device: torch.device) -> RawMetadata:
+        """The noise as the model's conditioning takes it. Raises UserError where it is missing or impossible."""
         if noise is None:
             raise UserError(
                 f"noise: not given, and {self.path} was trained with {self.chain.conditioning[0].class_name}, which "

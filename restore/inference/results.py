@@ -108,9 +108,12 @@ def _finite(metrics: Metrics) -> Metrics:
 
 
 def _mean(pictures: list[Metrics]) -> Metrics:
-    names = {name: None for picture in pictures for name in picture}
-    values = {name: [one[name] for one in pictures if one.get(name) is not None] for name in names}
-    return {name: fmean(known) if known else None for name, known in values.items()}
+    finite: dict[str, list[float]] = {name: [] for picture in pictures for name in picture}
+    for picture in pictures:
+        for name, value in picture.items():
+            if value is not None:
+                finite[name].append(value)
+    return {name: fmean(values) if values else None for name, values in finite.items()}
 
 
 def _changes(degraded: Metrics, restored: Metrics) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from options.base import Options
 from restore.networks.padding import crop, pad_to_multiple
+from transforms.sensor.layout import LAYOUTS, Layout
 
 Planes = Annotated[PositiveInt, Field(le=1024)]
 
@@ -25,6 +26,11 @@ class NetworkOptions(Options):
     """How many times larger each side of the restored image is than that of the degraded one."""
     use_sigmoid: bool = False
     """Ends with a sigmoid, so that the output lies in 0..1."""
+
+    @property
+    def layout(self) -> Layout | None:
+        """What the image's planes are: of the known layouts the one with n_channels planes; None: there is none."""
+        return next((layout for layout in LAYOUTS.values() if layout.channels == self.n_channels), None)
 
     @property
     @abstractmethod

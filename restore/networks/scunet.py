@@ -129,14 +129,15 @@ class Halving(nn.Conv2d):
         return as_planes(super().forward, image)
 
 
-class Doubling(nn.ConvTranspose2d):
-    """Half the channels at twice the resolution. (B, H, W, C) -> (B, 2H, 2W, C/2)."""
+class Doubling(nn.Module):
+    """Half the channels at twice the resolution, by a transposed convolution. (B, H, W, C) -> (B, 2H, 2W, C/2)."""
 
     def __init__(self, channels: int):
-        super().__init__(channels, channels // 2, kernel_size=2, stride=2, bias=False)
+        super().__init__()
+        self.weight = nn.ConvTranspose2d(channels, channels // 2, kernel_size=2, bias=False).weight
 
     def forward(self, image: Tensor) -> Tensor:
-        return as_planes(super().forward, image)
+        return as_planes(lambda planes: functional.conv_transpose2d(planes, self.weight, stride=2), image)
 
 
 def as_planes(layer: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
@@ -179,7 +180,7 @@ class SCUNet(Generator):
             self.m_tail = nn.Sequential(nn.Conv2d(dim, self.n_channels, 3, padding=1, bias=False))
         else:
             self.m_up_tail = UpsamplingTail(dim, self.n_channels, self.scale)
-            self.upsampling = BicubicUpsampling(self.n_channels, self.scale)
+            self.upsampling = BicubicUpsampling(self.n_channels, options.layout, self.scale)
 
     def core(self, degraded: Tensor) -> Tensor:
         full = as_planes(self.m_head, degraded.permute(0, 2, 3, 1).contiguous())

@@ -85,7 +85,7 @@ def _weights(spans: list[tuple[int, int]]) -> list[Tensor]:
     centres = [(first[1] + second[0]) / 2 for first, second in neighbours]
     halves = [(first[1] - second[0]) / 2 for first, second in neighbours]
     steps = [second[0] - first[0] for first, second in neighbours]
-    width = max(1, min(halves + steps, default=1))  # of 1 pixel it is a hard edge between pixels
+    width = max(1, min([*halves, *steps], default=1))  # of 1 pixel it is a hard edge between pixels
     places = [torch.arange(start, stop, dtype=torch.float64) + 0.5 for start, stop in spans]
     weights = [torch.ones_like(place) for place in places]
     for number, centre in enumerate(centres):

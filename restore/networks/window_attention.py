@@ -59,6 +59,8 @@ class WindowAttention(nn.Module):
     shift_mask (windows, 64, 64), True where a query must not see a key; None where every pixel sees its whole window
     """
 
+    relative_position_index: Tensor
+
     def __init__(self, channels: int):
         super().__init__()
         self.heads = channels // HEAD_DIM
@@ -75,7 +77,8 @@ class WindowAttention(nn.Module):
         bias = self.relative_position_params.flatten(1)[:, self.relative_position_index][None]  # (1, heads, 64, 64)
         if shift_mask is not None:
             bias = bias.masked_fill(shift_mask[:, None], float("-inf"))  # (windows, heads, 64, 64)
-        mixed = attend(*qkv.permute(3, 0, 1, 4, 2, 5), bias)
+        query, key, value = qkv.permute(3, 0, 1, 4, 2, 5)
+        mixed = attend(query, key, value, bias)
         return self.linear(mixed.transpose(2, 3).reshape(batch, count, pixels, channels))
 
 
@@ -87,7 +90,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """
     if query.is_cuda:  # where only 4-D tensors reach the fused kernels
         bias = bias.expand(query.shape[1], -1, -1, -1).repeat(len(query), 1, 1, 1)
-        mixed = functional.scaled_dot_product_attention(*(t.flatten(0, 1) for t in (query, key, value)), bias)
+        mixed = functional.scaled_dot_product_attention(
+            query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), attn_mask=bias
+        )
         return mixed.view_as(value)
     logits = (query * HEAD_DIM**-0.5) @ key.mT
     logits += bias

@@ -85,7 +85,7 @@ class ELD(Source):
         for (scene, number), file in files.items():
             if number not in ELD_GAINS:
                 continue
-            nearest = min(ELD_CLEAN, key=lambda clean, number=number: abs(clean - number))
+            _, nearest = min((abs(clean - number), clean) for clean in ELD_CLEAN)
             if (scene, nearest) in files:
                 pairs.append((Recording(file, ELD_GAINS[number]), Recording(files[scene, nearest])))
             else:

@@ -80,4 +80,6 @@ class SIDD(Source):
 
 
 def _phone(recording: Recording) -> str:
-    return SCENE_FOLDER.fullmatch(recording.file.parent.name)["phone"]
+    folder = SCENE_FOLDER.fullmatch(recording.file.parent.name)
+    assert folder, "find takes files from folders of this name alone"
+    return folder["phone"]
