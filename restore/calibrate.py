@@ -1,4 +1,4 @@
-"""python -m restore.calibrate: measures a camera's noise from its own frames, and checks a profile against them."""
+"""python -m restore.calibrate: measures a camera's noise from its frames, or compares a profile with them."""
 
 import sys
 
@@ -20,7 +20,8 @@ from restore.camera.frames import MeasuredFrames, read_folders
 from restore.files.atomic import make_folder, write_atomically
 from transforms.noise import CameraProfile, add_noise, read_profile
 
-SYNTHETIC_SIDE = 512  # of the synthesised planes [px]
+SYNTHETIC_SIDE = 512
+"""Side of the synthesised planes [px]."""
 
 
 def main(arguments: Namespace) -> None:
@@ -31,7 +32,7 @@ def main(arguments: Namespace) -> None:
 
 
 def make_profile(path: Path, arguments: Namespace) -> None:
-    """Measures the frames, prints what they tell, and writes the profile with its plot beside it."""
+    """Measures the frames, prints the results, and writes the profile and its plot."""
     if path.suffix != ".json":
         raise UserError(f"--output: {path} does not end with .json; name it so")
     _refuse_folders(arguments, path, "--output")
@@ -54,7 +55,7 @@ def make_profile(path: Path, arguments: Namespace) -> None:
 
 
 def check_profile(path: Path, arguments: Namespace) -> None:
-    """Prints the variance of the frames beside that of frames synthesised from the profile, and plots both."""
+    """Prints and plots the variance of the frames, and that of frames synthesised from the profile."""
     if arguments.white is not None:
         raise UserError("--white: a profile that is checked has its own; leave it out")
     profile = read_profile(path)
@@ -89,7 +90,7 @@ def check_profile(path: Path, arguments: Namespace) -> None:
 
 
 def _read(arguments: Namespace, white: float | None) -> MeasuredFrames:
-    """The frames of the two folders; a mistake names the flag that it was made with."""
+    """Measures the frames of the two folders. Messages name the command's flags."""
     try:
         return read_folders(arguments.flats, arguments.darks, white)
     except UserError as mistake:
@@ -99,7 +100,7 @@ def _read(arguments: Namespace, white: float | None) -> MeasuredFrames:
 
 
 def _synthesised(profile: CameraProfile, signal: np.ndarray) -> Pairs:
-    """Pairs of even frames with this signal (n, C) [DN above black] as the profile's camera would record them."""
+    """Pairs of uniform frames with this signal (n, C) [DN above black], with the profile's noise."""
     rng = torch.Generator().manual_seed(0)
     black = np.array(profile.black_level, np.float32)
     scale = np.float32(profile.white_level) - black
@@ -116,7 +117,7 @@ def _synthesised(profile: CameraProfile, signal: np.ndarray) -> Pairs:
 
 
 def _profile(result: Calibration, frames: MeasuredFrames) -> CameraProfile:
-    """One channel's numbers are all four planes'."""
+    """The profile of four planes; a grey camera's numbers are repeated for each."""
     planes = {
         name: tuple(np.broadcast_to(getattr(result, name), 4).tolist())
         for name in ("gain", "read_noise", "row_noise", "black_level")
@@ -164,7 +165,7 @@ def _summary(result: Calibration, frames: MeasuredFrames) -> list[str]:
 
 
 def _refuse_folders(arguments: Namespace, written: Path, argument: str) -> None:
-    """Folders whose frames would be counted as the other's, or that would have a plot among their frames."""
+    """Raises UserError where the folders overlap, or a file would be written into one of them."""
     flats, darks = Path(arguments.flats).resolve(), Path(arguments.darks).resolve()
     if flats.is_relative_to(darks) or darks.is_relative_to(flats):
         raise UserError(f"--flats, --darks: {arguments.flats} and {arguments.darks} overlap; give folders side by side")

@@ -1,4 +1,4 @@
-"""python -m restore.test: restores a folder of pictures with a trained model, and measures it."""
+"""python -m restore.test: restores a folder of pictures with a trained model, and measures the results."""
 
 import sys
 
@@ -36,7 +36,7 @@ MARGIN = 8
 FLAGS = {"run_or_pth": "--model"} | {
     name: f"--{name}" for name in ("input", "target", "output", "iso", "tile", "overlap", "device")
 }
-"""The flag that each argument of the library comes from."""
+"""The command's flag for each argument of the library."""
 
 
 def main(arguments: Namespace) -> None:
@@ -60,7 +60,7 @@ def main(arguments: Namespace) -> None:
             except LeftOut as reason:
                 results.left_out.append(str(reason))
         results.complete = True
-    finally:  # also when the disk is full, at Ctrl+C, and where a picture is too large for the memory
+    finally:  # also when the disk is full, at Ctrl+C, or when a picture does not fit into memory
         if results.rows:
             results.write(output)
     if not results.rows:
@@ -72,7 +72,7 @@ def main(arguments: Namespace) -> None:
 
 
 def _inputs(arguments: Namespace, restorer: Restorer) -> Inputs:
-    """Photographs that the model's chain degrades, or pictures as they are."""
+    """Photographs to be degraded by the model's chain, or pictures that are restored as they are."""
     folder = Path(arguments.input)
     if restorer.layout.raw or arguments.degrade:
         if arguments.target:
@@ -125,7 +125,7 @@ def _strip(opened: Opened, restored: Tensor) -> np.ndarray:
 
 
 def _middle(length: int, part: int) -> slice:
-    """The middle of a side, of at least so many pixels, with the side's own centre."""
+    """The middle `part` pixels of a side, or one more so that both have the same centre; the whole side if shorter."""
     edge = max(0, length - part) // 2
     return slice(edge, length - edge)
 
@@ -153,14 +153,14 @@ def _check_outputs(arguments: Namespace, names: dict[Path, Outputs]) -> None:
 
 
 def _say(*lines: str) -> None:
-    """Prints lines, with what the console's encoding does not know written as \\x.., so that no file name ends it."""
+    """Prints lines; characters that the console's encoding lacks are written as \\x.., so that none raises an error."""
     encoding = sys.stdout.encoding or "utf-8"
     for line in lines:
         print(line.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def command(words: list[str] | None = None) -> int:
-    """The command as a function, for a script that adds parts of its own; returns the exit status."""
+    """The command as a function, for scripts that add their own parts; returns the exit status."""
     return run_command(main, testing_arguments(words))
 
 

@@ -86,7 +86,7 @@ def test_a_flat_image_stays_flat_up_to_its_border(n_channels, layout):
 def test_interpolation_is_the_antialiased_bicubic_of_torch():
     image = torch.rand(1, 3, 12, 15)
     expected = functional.interpolate(image, scale_factor=3, mode="bicubic", antialias=True)  # a = -1/2, other borders
-    torch.testing.assert_close(inner(BicubicUpsampling(3, 3)(image), 9), inner(expected, 9))
+    torch.testing.assert_close(inner(BicubicUpsampling(3, SRGB, 3)(image), 9), inner(expected, 9))
 
 
 def test_interpolation_keeps_float32_values_under_autocast():

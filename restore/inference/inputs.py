@@ -1,4 +1,4 @@
-"""What is restored: kinds of input files, each read as a Sample and written back as what it was."""
+"""The files of a folder that are restored: each kind of file is read, degraded where needed, and written back."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -20,9 +20,9 @@ from transforms.pipeline import check_order
 from transforms.rgb_to_raw import RgbToRawTransform
 
 SEED = 0
-"""Of the noise: a photograph is degraded alike whenever and beside whatever it is measured."""
+"""Of the noise: a photograph is always degraded in the same way, whatever other files are restored with it."""
 ROWS = 256
-"""Rows written at a time: the float32 of a whole picture is four times its memory."""
+"""Rows converted to whole numbers at a time: a whole image in float32 takes up to four times its memory."""
 RAW_FILES = "raw files are restored from Python so far: restore.load_model(...).restore_mosaic"
 
 
@@ -52,15 +52,15 @@ class Opened(NamedTuple):
 
 
 class Inputs(ABC):
-    """The files of a folder, opened one at a time. A kind of files is a subclass.
+    """The image files of a folder, opened one at a time. Each way to prepare them for the model is a subclass.
 
-    Raises UserError if there is no such folder, or it holds none of these files.
+    Raises UserError if there is no such folder, or no image file in it.
     """
 
     suffix = ".png"
     """Of the restored files."""
     size_note: str | None = None
-    """What is to be known of the size in which files are restored and measured; None: it is their own."""
+    """A line for the user where files are not restored at their own size; else None."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -99,7 +99,7 @@ class Inputs(ABC):
 
 
 class Photographs(Inputs):
-    """Whole photographs, degraded by the chain that the model was validated with; conditioning is the restorer's.
+    """Whole photographs, degraded by the chain that the model was validated with. The restorer applies conditioning.
 
     iso  ISO speed of the noise; None: as in the model's validation
     """
@@ -127,8 +127,8 @@ class Photographs(Inputs):
 class Pictures(Inputs):
     """Pictures restored as they are.
 
-    scale   how many times as long the restored picture's sides are
-    target  a folder with the clean pictures of the same names, whatever their suffix, where there is one
+    scale   side of the restored picture / side of the picture
+    target  a folder with the clean pictures, of the same names but for the suffix; None: there are none
     """
 
     def __init__(self, folder: Path, scale: int = 1, target: Path | None = None):
@@ -177,7 +177,7 @@ def _at_iso(steps: tuple, iso: int) -> tuple:
 
 
 def _size_note(chain: Pipeline) -> str | None:
-    """At which part of a photograph's size its clean image is, and by which transform."""
+    """The line that tells how much smaller than its photograph a clean image is, and by which transform; else None."""
     for step in chain.transforms:
         factor = step.smallest_input(1000, 1000)[0] / 1000
         if factor > 1:

@@ -1,4 +1,4 @@
-"""What was measured on a folder of pictures: lines for the console, results.json and results.csv."""
+"""The metrics of a restored folder: as lines for the console, in results.json and in results.csv."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ class Row(NamedTuple):
     restored_size: Size
     """Of the picture that was written."""
     degraded: Metrics
-    """Of what went into the model; empty without a clean image to compare with."""
+    """Of the degraded image; empty without a clean image to compare with."""
     restored: Metrics
 
 
@@ -36,7 +36,7 @@ class Results:
 
     def __init__(self, model: str, iso: int | None, size_note: str | None, left_out: list[str]):
         self.about = {"model": model, "iso": iso, "size_note": size_note}
-        """iso: the ISO speed that was asked for; None: as in the model's validation."""
+        """iso: the ISO speed of the noise; None: as in the model's validation."""
         self.rows: dict[str, Row] = {}
         self.left_out = list(left_out)
         self.complete = False
@@ -60,7 +60,7 @@ class Results:
     def write(self, folder: Path) -> None:
         """results.json (everything) and results.csv (a row for each picture and the mean).
 
-        Names of files that are not UTF-8 come out of them as they are with Python's "surrogateescape".
+        Both keep the bytes of file names that are not UTF-8, by Python's "surrogateescape".
         """
         whole = {
             **self.about,

@@ -34,11 +34,10 @@ class BicubicUpsampling(nn.Module):
     def __init__(self, n_channels: int, layout: Layout | None, scale: int):
         super().__init__()
         sites, cell = (layout.sites, layout.cell) if layout else (((0, 0),) * n_channels, 1)
-        rows, columns = (
-            [(scale - 1) * (2 * p + 1) / (2 * cell) for p in starts] for starts in zip(*sites, strict=True)
-        )
-        self.register_buffer("row_taps", _taps(rows, scale), persistent=False)
-        self.register_buffer("column_taps", _taps(columns, scale), persistent=False)
+        places = torch.tensor(sites, dtype=torch.float64).T  # rows, then columns
+        row_places, column_places = (scale - 1) * (2 * places + 1) / (2 * cell)
+        self.register_buffer("row_taps", _taps(row_places, scale), persistent=False)
+        self.register_buffer("column_taps", _taps(column_places, scale), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         return _upsample_rows(_upsample_rows(image, self.row_taps).mT, self.column_taps).mT
