@@ -200,8 +200,8 @@ def _refuse_too_few_levels(signal: np.ndarray, used: np.ndarray, channels: list[
     for channel, values, chosen in zip(channels, signal.T, used.T, strict=True):
         if (levels := _levels(values[chosen])) < FEWEST:
             raise UserError(
-                f"flats: {levels} of the {FEWEST} levels of light that a line needs lie between black and {HIGHEST:.0%} of "
-                f"white in {channel}; take pairs at other exposures too, {ENOUGH} or more"
+                f"flats: {levels} of the {FEWEST} levels of light that a line needs lie between black and "
+                f"{HIGHEST:.0%} of white in {channel}; take pairs at other exposures too, {ENOUGH} or more"
             )
 
 

@@ -50,7 +50,7 @@ class Photograph(NamedTuple):
         return _one_or_pair([one.image() for one in self.stored])
 
 
-class Photographs(NamedTuple):
+class OpenedPhotographs(NamedTuple):
     """The photographs of some folders and data sets, and what was left out of them."""
 
     usable: list[Photograph]
@@ -76,7 +76,7 @@ def open_photographs(
     place: str,
     progress: Callable[[Iterable, int], Iterable] = lambda photographs, total: photographs,
     scale: int = 1,
-) -> Photographs:
+) -> OpenedPhotographs:
     """The photographs of the sources, decoded into the store where they are not yet.
 
     chain     the photographs are stored as its head returns them, and its tail makes the samples
@@ -112,7 +112,7 @@ def open_photographs(
     left_out = [printable(line) for line in left_out]
     if not usable:
         raise UserError(f"{place}: none of the {len(left_out)} files can be used:", *left_out)
-    return Photographs(usable, left_out, len(opener.damaged))
+    return OpenedPhotographs(usable, left_out, len(opener.damaged))
 
 
 class Opener:
