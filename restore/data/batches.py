@@ -1,4 +1,4 @@
-"""Photographs -> batches of samples. What a sample is depends on the seed, the epoch and its photograph alone."""
+"""Photographs -> batches of samples. A sample depends only on the seed, the epoch and its photograph."""
 
 import hashlib
 import os
@@ -22,12 +22,14 @@ from restore.files.paths import printable
 from transforms import Layout, Pipeline, RawMetadata, Sample
 from transforms.sensor.metadata import map_tensors
 
-MOST_WORKERS = 8  # more of them feed no accelerator any faster, since they only cut and degrade decoded pictures
-GRACE = 5  # seconds from SIGTERM to a worker's end
+MOST_WORKERS = 8
+"""More of them are no faster, since they only crop and degrade decoded images."""
+GRACE = 5
+"""Time from SIGTERM to the end of a worker [s]."""
 
 
 class Batch(NamedTuple):
-    """Samples side by side."""
+    """Samples stacked along a first dimension B."""
 
     degraded: Tensor
     """(B, in_channels, h, w) float32: what the network sees."""
@@ -43,7 +45,7 @@ class Batch(NamedTuple):
         return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def parts(self, count: int) -> "list[Batch]":
-        """The batch cut into so many parts of one size each; the count divides B."""
+        """The batch cut into `count` parts of equal size; B is a multiple of count."""
         size = len(self.degraded) // count
         cuts = [slice(start, start + size) for start in range(0, len(self.degraded), size)]
         return [map_tensors(self, itemgetter(cut))._replace(files=self.files[cut]) for cut in cuts]
@@ -62,7 +64,7 @@ class Samples(Dataset):
         return len(self.photographs)
 
     def fingerprint(self) -> str:
-        """Tells whether these are the photographs that they were: their content and how it is read, in order."""
+        """A hash of the photographs' content, how it is read, and their order."""
         names = [[stored.array.name for stored in photograph.stored] for photograph in self.photographs]
         return hashlib.blake2b(repr(names).encode(), digest_size=16).hexdigest()
 
@@ -75,14 +77,14 @@ class Samples(Dataset):
 
 
 def collate(samples: list[tuple[Sample, str]]) -> Batch:
-    """Samples of one size and chain, with their files, as a batch."""
+    """A batch of samples of the same size and chain, with their files."""
     columns = zip(*(sample for sample, _ in samples), strict=True)
     degraded, clean, metadata, layouts = (_stacked(list(column)) for column in columns)
     return Batch(degraded, clean, metadata, layouts, tuple(file for _, file in samples))
 
 
 def _stacked(values: list[Any]) -> Any:
-    """Tensors stacked, also inside named tuples; of other values, which are all the same, the first."""
+    """Tensors stacked, also those in named tuples. Other values are all the same, and the first is taken."""
     first = values[0]
     if isinstance(first, Tensor):
         return torch.stack(values)
@@ -92,9 +94,9 @@ def _stacked(values: list[Any]) -> Any:
 
 
 class Batches:
-    """The training batches, counted through all epochs: the n-th batch is the same whenever the run gets to it.
+    """The training batches, counted through all epochs: the n-th batch is the same in every run.
 
-    process  which part of each batch is made: every process of a run takes its own
+    process  its rank and count say which part of each batch this process makes
     Raises UserError if there are fewer photographs than one batch holds.
     """
 
@@ -117,7 +119,7 @@ class Batches:
         self.device = device
         self.process = process
         self.per_epoch = len(samples) // batch_size
-        """Iterations to one pass over the photographs; what is left over from full batches waits for another epoch."""
+        """Iterations of one epoch. Photographs that do not fill a batch are left out of the epoch."""
 
     def after(self, iteration: int, until: int) -> Iterator[Batch]:
         """The batches of the iterations from iteration + 1 to until, on the device."""
@@ -138,7 +140,7 @@ class Batches:
 
 
 class ValidationBatches:
-    """Every photograph once, always the same, one to a batch since photographs may differ in size."""
+    """Every photograph once, as the same sample each time, in batches of one, since photographs may differ in size."""
 
     def __init__(self, samples: Samples, workers: int | None, device: torch.device):
         self.samples = samples
@@ -157,7 +159,7 @@ def seeded_generator(*key: int | str) -> torch.Generator:
 
 
 def default_workers(device: torch.device) -> int:
-    """All cores but the training process's own, to a limit; one where the network computes on the cores itself."""
+    """All cores but one, and at most MOST_WORKERS; at most one where the network runs on the CPU."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores - 1, 1) if device.type == "cpu" else min(max(cores - 1, 1), MOST_WORKERS)
 
@@ -170,7 +172,7 @@ def _loader(samples: Samples, positions: Iterable, workers: int | None, device: 
         num_workers=min(default_workers(device) if workers is None else workers, len(samples)),
         worker_init_fn=_begin_worker,
         pin_memory=device.type == "cuda",
-        generator=torch.Generator(),  # else each start of a loader draws from the generator that the step draws from
+        generator=torch.Generator(),  # else each loader would draw from the global generator, as the step does
     )
 
 
@@ -181,15 +183,15 @@ def _on_device(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
     except Exception as error:
         if not loader.num_workers:
             raise
-        # The text of a worker's error holds its traceback. That of this process ends at the loader, and would keep it
-        # alive, and so the workers, past the end of the program.
+        # The message of a worker's error contains the worker's traceback. The traceback of this process keeps the
+        # loader alive, and its workers with it, so it is dropped.
         raise error.with_traceback(None) from None
 
 
 def failure_of_workers(error: Exception) -> Failure | None:
-    """What ended the workers, if it was no error in their work: torch tells it in the text of a RuntimeError.
+    """The failure that ended a worker process, as the text of torch's RuntimeError tells it; None for other errors.
 
-    A worker's end interrupts the training process wherever it is, so that such an error may come out of any line.
+    The end of a worker interrupts the training process, so that any line of it may raise such an error.
     """
     text = str(error)
     if not isinstance(error, RuntimeError):
@@ -207,16 +209,16 @@ def failure_of_workers(error: Exception) -> Failure | None:
 
 
 def _quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """A worker's thread that hands over samples has nobody to speak to when the training process is gone."""
+    """An exception hook that prints no connection errors: workers get them when the training process has ended."""
     if not issubclass(kind, ConnectionError):
         sys.__excepthook__(kind, error, trace)
 
 
 def _begin_worker(_: int) -> None:
     sys.excepthook = _quietly
-    cv2.setNumThreads(0)  # one thread to a worker: the workers are the parallel ones
-    # Ctrl+C and kill may reach all processes, and the training process ends its workers when its state is saved. Where
-    # it ends without having done so, as at an error, Python terminates them: they go, but leave time for that.
+    cv2.setNumThreads(0)  # one thread for each worker, as the workers run in parallel
+    # Ctrl+C and kill may reach all processes. Workers ignore them, as the training process ends its workers once its
+    # state is saved. If it ends otherwise, as by an error, Python sends SIGTERM: workers then end after GRACE seconds.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

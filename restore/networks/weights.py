@@ -13,25 +13,25 @@ from torch import Tensor, nn
 from options.errors import UserError
 
 WRAPPERS = ("params_ema", "params", "state_dict")
-"""Keys under which other suites keep the weights in their files; the first that is there is taken."""
+"""Keys under which other suites store the weights in their files; the first one present is used."""
 PREFIX = "module."
-"""What torch's data-parallel wrappers put before each name."""
+"""Put before each name by torch's data-parallel wrappers."""
 MOST_UNPACKED = 4
-"""Times that a file's records may be larger than the file: torch.save compresses nothing, and weights hardly shrink."""
+"""Largest size of a file's records / size of the file: torch.save does not compress, and weights hardly shrink."""
 NAMED = 4
-"""Keys that a message names before it says how many more there are."""
+"""A message lists at most this many names, and then says how many more there are."""
 
 StateDict = Mapping[str, Tensor]
 
 
 class WeightsReport(NamedTuple):
-    """Which names of a network and of a file found one another."""
+    """Which names are both in a network and in a file of weights, and which are not."""
 
     matched: list[str]
     missing: list[str]
     """In the network but not in the file: these keep the values that they had."""
     unexpected: list[str]
-    """In the file but not in the network: these are left out."""
+    """In the file but not in the network: these are not used."""
 
     def __str__(self) -> str:
         text = f"{len(self.matched)} of {len(self.matched) + len(self.missing)} weights loaded"
@@ -102,7 +102,7 @@ def _unwrapped(content: object, path: str | Path) -> dict[str, Tensor]:
 
 
 def _unusual(tensor: Tensor) -> str:
-    """What keeps the tensor from being copied into a network; empty for an ordinary one."""
+    """The kind of a tensor that cannot be copied into a network; empty for an ordinary one."""
     if tensor.is_quantized:
         return "quantised"
     if tensor.is_meta:
@@ -113,12 +113,12 @@ def _unusual(tensor: Tensor) -> str:
 
 
 def load_weights(network: nn.Module, state_dict: StateDict, place: str, complete: bool = False) -> WeightsReport:
-    """Copies the weights whose names the network knows into it; the caller tells the user of the report.
+    """Copies into the network the weights that have the names of its own. The caller prints the report.
 
     place     where the weights come from, for the messages
-    complete  refuses weights that leave a part of the network as it was
-    Raises UserError, and leaves the network as it was, where no name matches, a shape differs, or a value is not finite
-    in the network's precision.
+    complete  refuses weights that lack any of the network's names
+    Raises UserError, with the network unchanged, where no name matches, a shape differs, or a value is not finite in
+    the network's precision.
     """
     own = network.state_dict()
     matched = [name for name in own if name in state_dict]
