@@ -1,4 +1,4 @@
-"""Numbers that are not finite: the update is left out, the term named, and a run that diverges goes back."""
+"""Numbers that are not finite: the update is skipped, the term named, and a run that diverges goes back."""
 
 import json
 import math

@@ -135,7 +135,7 @@ def test_crops_that_make_no_batch_or_are_too_small_to_measure_are_mistakes(quick
     chain = [{"class_name": "RgbToRawTransform"}, {"class_name": "ToTensor2"}]
     small = {"class_name": "CenterCrop", "h": 20, "w": 64}
     first, second = mistakes_of(quickstart(transforms_train=chain, transforms_test=[small, *chain]))
-    assert "transforms_train: photographs of several sizes make no batch; add a RandomCrop" in first
+    assert "transforms_train: photographs of different sizes cannot form a batch; add a RandomCrop" in first
     assert "transforms_test.0: 20 x 64 given, too small to measure SSIM on; give at least 22 x 22" in second
 
 

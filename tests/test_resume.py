@@ -147,7 +147,7 @@ def test_changes_that_a_continued_run_could_not_follow_are_refused(option_file):
     with pytest.raises(UserError) as caught:
         train("--resume", "model_zoo/begun", "--set", "optimizer.initial_learning_rate=0.5", "total_iterations=30")
     first, second = str(caught.value).splitlines()
-    assert first.startswith("--set optimizer.initial_learning_rate: a run is continued as it was begun")
+    assert first.startswith("--set optimizer.initial_learning_rate: cannot change when a run is continued")
     assert "total_iterations" in second
 
 

@@ -1,4 +1,4 @@
-"""Pictures beside one another, for the eye: degraded | restored | clean."""
+"""Pictures side by side for comparison: degraded | restored | clean."""
 
 import torch
 import torch.nn.functional as F
@@ -8,11 +8,11 @@ GAP = 4  # white pixels between two pictures
 
 
 def strip(pictures: list[Tensor], largest: int) -> Tensor:
-    """Pictures of one scene beside one another, none of them shrunk, since shrinking would hide the noise.
+    """Pictures of one scene side by side. None is reduced in size, since that would hide the noise.
 
-    pictures  each (3, H, W) sRGB 0..1, on any device. Those that are smaller than the largest are enlarged to its size
-              by repeating pixels, so that pixels at one place of the strip show one place of the scene
-    largest   of a longer side only the middle is shown, so many pixels of it
+    pictures  each (3, H, W) sRGB 0..1, on any device. A smaller one is enlarged to the size of the largest by repeating
+              pixels, so that the same place in each picture shows the same place of the scene
+    largest   longest side shown [pixels]; of a longer side the middle is cut out
     Returns (3, h, w) on the CPU.
     """
     height, width = (max(picture.shape[side] for picture in pictures) for side in (-2, -1))
@@ -22,7 +22,7 @@ def strip(pictures: list[Tensor], largest: int) -> Tensor:
 
 
 def stack(strips: list[Tensor]) -> Tensor:
-    """Strips (3, h, w) of any sizes below one another, filled up with white to the widest."""
+    """Strips (3, h, w) of any sizes below one another, padded with white to the width of the widest."""
     width = max(row.shape[-1] for row in strips)
     rows = [F.pad(row, (0, width - row.shape[-1], 0, GAP), value=1.0) for row in strips]
     return torch.cat(rows, dim=-2)[..., :-GAP, :]
@@ -35,7 +35,7 @@ def _middle(picture: Tensor, height: int, width: int, largest: int) -> Tensor:
 
 
 def _nearest(length: int, enlarged: int, largest: int) -> Tensor:
-    """Of a side of `length` pixels enlarged to `enlarged`, which pixel each of the middle `largest` repeats."""
+    """A side of `length` pixels is enlarged to `enlarged`: the source index of each of the middle `largest` pixels."""
     start = max(0, enlarged - largest) // 2
     places = torch.arange(start, min(start + largest, enlarged))
-    return (2 * places + 1) * length // (2 * enlarged)  # the pixel in which the place's centre lies
+    return (2 * places + 1) * length // (2 * enlarged)  # the source pixel that contains the centre of this one

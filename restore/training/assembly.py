@@ -1,4 +1,4 @@
-"""The sections of an option file -> the finished parts of a run."""
+"""Builds the parts of a run from its options."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -26,7 +26,7 @@ from transforms import Layout, unconditioned
 
 
 class Parts(NamedTuple):
-    """What a run is made of."""
+    """The parts of a run."""
 
     trainer: Trainer
     batches: Batches
@@ -42,11 +42,11 @@ def assemble(
     resumed: bool = False,
     process: Process = Process(),
 ) -> Parts:
-    """Builds and loads everything before anything is written. UserError where a file or a choice does not do.
+    """Builds and loads all parts, and makes no run's folder. UserError for a file or option that cannot be used.
 
-    say      takes a line for the user: what was found, loaded and chosen
-    anomaly  whether the layer is looked for where a loss or gradient ceases to be finite
-    resumed  whether a state will be loaded, which has the generator's weights
+    say      called with messages for the user: what was found, loaded and chosen
+    anomaly  name the layer in which a loss or gradient that is not finite arose
+    resumed  the caller will load a state, which holds the generator's weights
     process  which process of the run this is
     """
     torch.manual_seed(options.seed)
@@ -61,7 +61,7 @@ def assemble(
     loss = losses.build(options.losses, channels, _rendering(chain.layout))
     for warning in loss.warnings:
         say(f"warning: {warning}")
-    discriminator = options.discriminator.build(channels) if loss.adversarial else None
+    discriminator = options.discriminator.build(channels) if options.discriminator and loss.adversarial else None
     pixel_only = all(term.family == "pixel" for term in loss.sections.values())
     precision = choose_precision(options.amp, device, generator.half_precision_safe, pixel_only)
     say(f"precision: {precision.why}")
@@ -91,30 +91,31 @@ def assemble(
             f"pretrained_model: {options.pretrained_model} holds numbers that are not finite ({place}); take another"
         )
     parts = Parts(trainer, batches, ValidationBatches(validation, options.workers, device), timetable)
-    _rehearse(parts)
+    _check_crop_sizes(parts)
     return parts
 
 
-def _rehearse(parts: Parts) -> None:
-    """Shows the losses and the discriminator a sample of each kind, so that crops they refuse are known at once."""
-    trainer = parts.trainer
-    judge = trainer.discriminator and trainer.discriminator.eval()  # nothing of its state may change
+def _check_crop_sizes(parts: Parts) -> None:
+    """Passes one sample of each chain to the losses and the discriminator. UserError where its crop is too small."""
+    trainer, discriminator = parts.trainer, parts.trainer.discriminator
+    if discriminator:
+        discriminator.eval()  # so that its spectral norms and batch statistics stay unchanged
     for place, samples in (("transforms_train", parts.batches.samples), ("transforms_test", parts.validation.samples)):
         batch = next(iter(ValidationBatches(samples, 0, trainer.device)))
         try:
             with torch.no_grad():
                 if place == "transforms_train":
-                    trainer.loss.generator_terms(batch.clean, batch.clean, batch.metadata, judge)
+                    trainer.loss.generator_terms(batch.clean, batch.clean, batch.metadata, discriminator)
                 else:
                     trainer.loss.comparison(batch.clean, batch.clean, batch.metadata)
         except UserError as mistake:
             raise UserError(f"{place}: {mistake}") from None
-    if judge:
-        judge.train()
+    if discriminator:
+        discriminator.train()
 
 
 def _rendering(layout: Layout) -> Render:
-    """What the feature terms look at: the restored or the clean image, for the eye."""
+    """Renders an image of this layout to sRGB, the input of the feature terms."""
     return lambda image, metadata: layout.render(unconditioned(image, metadata), metadata)
 
 
@@ -122,8 +123,8 @@ def count_parameters(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _watch(outcomes: Iterable, total: int) -> Iterable:
-    """A bar while photographs are decoded, which takes a while when it is done first."""
+def _progress_bar(outcomes: Iterable, total: int) -> Iterable:
+    """Shows a bar while photographs are decoded, which takes long the first time."""
     return tqdm(outcomes, "photographs", total, leave=False, disable=not sys.stderr.isatty())
 
 
@@ -136,10 +137,10 @@ def _samples(
     say: Callable[[str], None],
 ) -> Samples:
     place = "training_path" if purpose == "training" else "testing_path"
-    photographs = open_photographs(sources, chain, place, _watch, scale)
+    photographs = open_photographs(sources, chain, place, _progress_bar, scale)
     say(f"{purpose}: {len(photographs.usable)} photographs in {', '.join(map(str, sources))}")
     if photographs.damaged:
-        say(f"{STORE}: {photographs.damaged} damaged images were decoded anew")
+        say(f"{STORE}: {photographs.damaged} damaged images were decoded again")
     if photographs.left_out:
         say(f"{place}: left out {len(photographs.left_out)} files:")
         for line in photographs.left_out:

@@ -1,4 +1,4 @@
-"""--check: everything that a run does, once, without training."""
+"""--check: draws samples, runs a few updates and prints what training would cost. Nothing is saved but a picture."""
 
 import resource
 import sys
@@ -19,12 +19,12 @@ from restore.training.precision import training_arithmetic
 from transforms import unconditioned, unconditioned_degraded
 
 PER_FOLDER = 3  # pairs drawn from each folder
-LARGEST = 384  # pixels of a picture's side in the contact sheet
-UPDATES = 3  # timed, after a first one that warms up
+LARGEST = 384  # [pixels] longest side of a picture in the contact sheet
+UPDATES = 3  # timed ones, after one that is not
 
 
 def check(options: TrainingOptions, parts: Parts) -> None:
-    """Draws samples from every folder, runs updates on real batches, and prints what training would take."""
+    """Draws samples from every folder, runs updates on real batches, and prints the time and memory of training."""
     sheet = Path("model_zoo") / f"check_{options.name}.png"
     pairs = [
         *_pairs(parts.batches.samples, len(options.training_path)),
@@ -49,7 +49,7 @@ def check(options: TrainingOptions, parts: Parts) -> None:
 
 
 def _pairs(samples: Samples, entries: int) -> list[torch.Tensor]:
-    """Degraded beside clean, rendered for the eye, of the first photographs of each folder or data set."""
+    """Degraded | clean, rendered to sRGB, of the first photographs of each folder or data set."""
     strips = []
     for entry in range(entries):
         inside = [n for n, photograph in enumerate(samples.photographs) if photograph.entry == entry]

@@ -1,4 +1,4 @@
-"""Mistakes that no section of an option file can see by itself."""
+"""Mistakes in an option file that lie between its sections, such as a crop too small for a loss."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -18,38 +18,38 @@ from restore.training.schedules import ScheduleOptions
 from transforms import Pipeline
 
 CHAINS = {"transforms_train": "training_path", "transforms_test": "testing_path"}
-"""What each chain is for."""
+"""The images that each chain is applied to."""
 
 
 def contradictions(sections: Mapping[str, Any]) -> list[str]:
-    """A line for each mistake, in an order that follows the file.
+    """A line for each mistake.
 
-    sections  the finished sections of an option file by their names. Those that have mistakes of their own are left
-              out, and only the questions that need them are not asked.
+    sections  the finished sections of an option file by their names. A section with mistakes of its own is not among
+              them; the checks that need it are not made.
     """
     chains, found = _built_chains(sections)
     known = {**{name: section for name, section in sections.items() if name not in CHAINS}, **chains}
 
-    def ask(question: Callable[..., list[str]], *names: str) -> None:
+    def apply(check: Callable[..., list[str]], *names: str) -> None:
         if all(name in known for name in names):
-            found.extend(question(*(known[name] for name in names)))
+            found.extend(check(*(known[name] for name in names)))
 
     for chain, path in CHAINS.items():
-        ask(partial(_nothing_to_learn, chain), chain, path, "generator")
-        ask(partial(_unlike_channels, chain), chain, "generator")
-        ask(partial(_unlike_scale, chain), chain, path, "generator")
-        ask(partial(_unlike_layout, chain, path), chain, path)
-        ask(partial(_unfit_pairs, chain, path), chain, path)
-        ask(partial(_without_effect, chain), chain)
-        ask(partial(_too_small_for_losses, chain), chain, "losses")
-    ask(_unlike_conditioning, "transforms_train", "transforms_test")
-    ask(_no_batch, "transforms_train", "batch_size")
-    ask(_unmeasurable, "transforms_test")
-    ask(_too_small_for_discriminator, "transforms_train", "discriminator")
-    ask(losses.mistakes_of_the_set, "losses")
-    ask(losses.contradictions, "losses", "discriminator")
-    ask(_unlike_rates, "optimizer", "scheduler")
-    ask(_uneven_parts, "batch_size", "accumulation")
+        apply(partial(_nothing_to_learn, chain), chain, path, "generator")
+        apply(partial(_unlike_channels, chain), chain, "generator")
+        apply(partial(_unlike_scale, chain), chain, path, "generator")
+        apply(partial(_unlike_layout, chain, path), chain, path)
+        apply(partial(_unfit_pairs, chain, path), chain, path)
+        apply(partial(_without_effect, chain), chain)
+        apply(partial(_too_small_for_losses, chain), chain, "losses")
+    apply(_unlike_conditioning, "transforms_train", "transforms_test")
+    apply(_no_batch, "transforms_train", "batch_size")
+    apply(_unmeasurable, "transforms_test")
+    apply(_too_small_for_discriminator, "transforms_train", "discriminator")
+    apply(losses.mistakes_of_the_set, "losses")
+    apply(losses.contradictions, "losses", "discriminator")
+    apply(_unlike_rates, "optimizer", "scheduler")
+    apply(_uneven_parts, "batch_size", "accumulation")
     return found
 
 
@@ -65,7 +65,7 @@ def _built_chains(sections: Mapping[str, Any]) -> tuple[dict[str, Pipeline], lis
 
 
 def _nothing_to_learn(here: str, chain: Pipeline, sources: list[Source], generator: NetworkOptions) -> list[str]:
-    """Images that are degraded and clean at once. Where the channels differ, that is said instead."""
+    """Degraded images that equal the clean ones. If the channels differ too, only that is reported."""
     if chain.degrades or chain.layout.channels != generator.n_channels or all(source.paired for source in sources):
         return []
     return [
@@ -74,21 +74,23 @@ def _nothing_to_learn(here: str, chain: Pipeline, sources: list[Source], generat
 
 
 def _unlike_channels(here: str, chain: Pipeline, generator: NetworkOptions) -> list[str]:
-    """Channels that the chain gives and shows, and the generator does not restore or take."""
+    """Channels of the chain's clean and degraded images that differ from the generator's output and input."""
     found = []
-    made, shown, channels = chain.layout.channels, chain.in_channels, generator.n_channels
-    if made != channels:
-        remedy = f"set generator.n_channels to {made}" + ("" if chain.layout.raw else ", or add an RgbToRawTransform")
-        found.append(f"{here}: gives {made} channels, but generator.n_channels is {channels}; {remedy}")
-    if shown != (generator.in_channels or made):
-        remedy = f"set it to {shown}" if shown != made else "leave it out"
+    clean, degraded, channels = chain.layout.channels, chain.in_channels, generator.n_channels
+    if clean != channels:
+        remedy = f"set generator.n_channels to {clean}" + ("" if chain.layout.raw else ", or add an RgbToRawTransform")
+        found.append(f"{here}: gives {clean} channels, but generator.n_channels is {channels}; {remedy}")
+    if degraded != (generator.in_channels or clean):
+        remedy = f"set it to {degraded}" if degraded != clean else "leave it out"
         given = json.dumps(generator.in_channels)
-        found.append(f"generator.in_channels: {given} given, but {here} shows {shown} channels; {remedy}")
+        found.append(
+            f"generator.in_channels: {given} given, but {here} gives degraded images of {degraded} channels; {remedy}"
+        )
     return found
 
 
 def _unlike_scale(here: str, chain: Pipeline, sources: list[Source], generator: NetworkOptions) -> list[str]:
-    """Sizes that the chain makes and the generator does not; those of recorded pairs are looked at file by file."""
+    """A scale of the chain that is not the generator's. The files of recorded pairs are checked when they are read."""
     if chain.scale == generator.scale or all(source.paired for source in sources):
         return []
     return [
@@ -107,7 +109,7 @@ def _unlike_layout(here: str, path: str, chain: Pipeline, sources: list[Source])
 
 
 def _unfit_pairs(here: str, path: str, chain: Pipeline, sources: list[Source]) -> list[str]:
-    """Pairs that the chain cannot take, named before one of their files, which are large, is decoded."""
+    """Pairs that the chain cannot take. They are reported before any of their large files is decoded."""
     found = []
     for number, source in enumerate(sources):
         if not source.paired:
@@ -118,7 +120,7 @@ def _unfit_pairs(here: str, path: str, chain: Pipeline, sources: list[Source]) -
                 found.append(f"{name} holds pairs, and {step.class_name} {step.refuses_pairs}; remove it from {here}")
             if step.needs_noise and not source.tells_noise:
                 found.append(
-                    f"{name} does not tell its noise, and {step.class_name} has to know it; remove it from {here}"
+                    f"{name} has no noise level, and {step.class_name} needs it; remove {step.class_name} from {here}"
                 )
     return found
 
@@ -128,20 +130,20 @@ def _without_effect(here: str, chain: Pipeline) -> list[str]:
 
 
 def _unlike_conditioning(train: Pipeline, test: Pipeline) -> list[str]:
-    """What the network is shown in training and in validation, and so in use, must be of one kind."""
+    """The network's input must be of one kind in training, in validation and in use."""
     kinds = [[step.class_name for step in chain.conditioning] for chain in (train, test)]
     if kinds[0] == kinds[1]:
         return []
-    shown, other = ("train", "test") if kinds[0] else ("test", "train")
+    given, other = ("train", "test") if kinds[0] else ("test", "train")
     return [
-        f"transforms_{other}: without the {(kinds[0] or kinds[1])[0]} that transforms_{shown} has; give both the same"
+        f"transforms_{other}: without the {(kinds[0] or kinds[1])[0]} that transforms_{given} has; give both the same"
     ]
 
 
 def _no_batch(chain: Pipeline, batch_size: int) -> list[str]:
     if batch_size == 1 or chain.size:
         return []
-    return ["transforms_train: photographs of several sizes make no batch; add a RandomCrop or CenterCrop"]
+    return ["transforms_train: photographs of different sizes cannot form a batch; add a RandomCrop or CenterCrop"]
 
 
 def _unmeasurable(chain: Pipeline) -> list[str]:
@@ -164,7 +166,7 @@ def _too_small_for_discriminator(chain: Pipeline, discriminator: DiscriminatorBa
 
 
 def _too_small(here: str, chain: Pipeline, side: int, purpose: str) -> list[str]:
-    """Crops whose tensors have a shorter side than this [px]."""
+    """Crops whose tensors have a side shorter than `side` [pixels]."""
     smallest = side * chain.layout.cell
     return [
         f"{here}.{number}: {step.size[0]} x {step.size[1]} given, too small to {purpose}; "

@@ -1,5 +1,4 @@
-"""The option file: one JSON file says everything about a run."""
-
+"""The option file: one JSON file that describes a run completely."""
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,7 +24,7 @@ NAME = r"^[^/\\\s\x00-\x1f\x7f-\x9f][^/\\\x00-\x1f\x7f-\x9f]*$"
 def _check_name(name: str) -> str:
     if not re.fullmatch(NAME, name):
         raise ValueError(
-            f"{shortened(name)} given; give a word that begins with no space, without slashes and control characters"
+            f"{shortened(name)} given; give a name without slashes and control characters that begins with no space"
         )
     return name
 
@@ -35,43 +34,42 @@ Count = Annotated[PositiveInt, Field(le=10**12)]
 
 
 class TrainingOptions(Options):
-    """Everything that a training run is made of."""
+    """A training run."""
 
     editor_schema: str | None = Field(default=None, alias="$schema", exclude=True)
     """Where an editor finds the schema of this file."""
     name: Name
-    """What the run is about, in a word, without slashes and control characters; it goes into the model's information
-    file."""
+    """A short name for the run, without slashes and control characters; it is written to the information files."""
     seed: Annotated[NonNegativeInt, Field(le=2**63 - 1)] = 0
-    """Start of all randomness: the same seed, files and options give the same model on the same machine."""
+    """Seed of all random numbers: the same seed, files and options give the same model on the same machine."""
     generator: GeneratorOptions
     """The network that restores."""
     discriminator: DiscriminatorOptions | None = None
-    """The network that tells clean from restored images; an adversarial loss needs it, and no other loss does."""
+    """The network that tells clean from restored images; only an adversarial loss needs it."""
     pretrained_model: PathText | None = None
-    """Weights to begin with: a .pth of ours or as its authors publish it."""
+    """Initial weights of the generator: a .pth of this suite, or as the network's authors publish it."""
     losses: Annotated[dict[str, LossOptions], Field(min_length=1)]
-    """What is minimised: terms under names of your choice, each with its weight. A weight of 0 leaves a term out."""
+    """The loss terms that are minimised, under names of your choice, each with its weight. Weight 0: not used."""
     training_path: Annotated[list[PathOptions], Field(min_length=1)]
     """What to train on: folders of photographs and raw files, searched with their subfolders; pairs of folders,
     {"degraded": ..., "clean": ...}; data sets as their authors ship them, {"class_name": "SIDD", "path": ...}."""
     testing_path: Annotated[list[PathOptions], Field(min_length=1)]
     """What to validate on, likewise."""
     transforms_train: Annotated[list[TransformOptions], Field(min_length=1)]
-    """From a clean photograph to a degraded and a clean tensor, in this order."""
+    """The steps, in this order, from a clean photograph to a degraded and a clean tensor."""
     transforms_test: Annotated[list[TransformOptions], Field(min_length=1)]
     """The same for validation; restore.test uses it on whole photographs, without crops, flips and rotations."""
     batch_size: Annotated[PositiveInt, Field(le=65536)]
-    """Number of crops in one update."""
+    """Number of samples in one update."""
     accumulation: PositiveInt = 1
-    """In how many parts an update's batch is computed: less memory, the same update. It must divide batch_size."""
+    """Number of parts in which a batch is computed, to save memory; the update is the same. Divides batch_size."""
     total_epochs: Count
     """The run ends after so many passes over the training photographs. A pass takes one crop of each; photographs left
     over from full batches wait for another pass."""
     total_iterations: Count | None = None
     """The run ends after so many updates, or with total_epochs where that is earlier; null: with total_epochs."""
     validate_every: Count | None = None
-    """Updates between two savepoints (validate, save); null: once an epoch."""
+    """Updates between two savepoints, at which the run validates and saves the model; null: one epoch."""
     optimizer: OptimizerOptions
     """How the weights are updated. Generator and discriminator each have an optimiser of this kind."""
     scheduler: ScheduleSection = ReduceLROnPlateau()
@@ -79,26 +77,26 @@ class TrainingOptions(Options):
     grad_clip: PositiveFloat | None = 0.4
     """Largest norm of a network's gradient over all parameters; a larger one is scaled down to it. null: no limit."""
     amp: Literal["auto", "off", "fp16", "bf16"] = "auto"
-    """Half precision. auto: on where the device gains by it and the losses are pixel terms only."""
+    """Half precision. auto: used if it is faster on the device and all losses are pixel losses."""
     compile: bool = False
-    """torch.compile of the generator: slower to start, faster after."""
+    """Compile the generator with torch.compile: the start is slower, the updates are faster."""
     workers: Annotated[NonNegativeInt, Field(le=256)] | None = None
-    """Processes that make the samples; null: by the machine's cores; 0: the training process itself."""
+    """Number of processes that make samples; null: by the number of CPU cores; 0: only the training process."""
 
     @field_validator("*")
     @classmethod
     def _keep(cls, value: Any, info: ValidationInfo) -> Any:
-        """Hands what has no mistake to parse_whole, which has use for it where another field has one."""
+        """Stores each valid value in the context, for parse_whole to return it beside the mistakes."""
         if info.context is not None:
             info.context[info.field_name] = value
         return value
 
 
 def read_option_file(path: str | Path, overrides: list[str] | None = None) -> TrainingOptions:
-    """The option file with overrides ("a.b=value") applied. UserError with a line for each mistake."""
+    """Reads an option file and applies overrides ("a.b=value"). UserError with a line for each mistake."""
     data = read_json(path, "give the path of an option file, as in options/")
-    options, whole, mistakes = parse_whole(TrainingOptions, apply_overrides(data, overrides or []), str(path))
-    mistakes += [f"{path}: {mistake}" for mistake in contradictions(whole)]
+    options, valid, mistakes = parse_whole(TrainingOptions, apply_overrides(data, overrides or []), str(path))
+    mistakes += [f"{path}: {mistake}" for mistake in contradictions(valid)]
     if mistakes:
         raise UserError(*mistakes)
     return options

@@ -1,4 +1,4 @@
-"""When a run ends, and when it stops to validate and save."""
+"""When a run ends, and when it validates and saves."""
 
 import math
 
@@ -6,9 +6,9 @@ from restore.training.option_file import TrainingOptions
 
 
 class Timetable:
-    """A run counted in iterations, each one update.
+    """The savepoints and the end of a run, in iterations. An iteration is one update.
 
-    per_epoch  iterations to one pass over the training photographs
+    per_epoch  iterations in one pass over the training photographs
     """
 
     def __init__(self, options: TrainingOptions, per_epoch: int):
@@ -25,9 +25,9 @@ class Timetable:
         self.every = options.validate_every or per_epoch
 
     def is_savepoint(self, iteration: int) -> bool:
-        """Whether to validate and save after this iteration; the last one always is."""
+        """Whether to validate and save after this iteration; always true of the last one."""
         return iteration > 0 and (iteration % self.every == 0 or iteration == self.last)
 
     def epoch(self, iteration: int) -> int:
-        """The epoch, from 1, that this iteration belongs to."""
+        """The epoch of this iteration, both counted from 1."""
         return math.ceil(iteration / self.per_epoch)
