@@ -1,4 +1,5 @@
 """The option file: one JSON file that describes a run completely."""
+
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
