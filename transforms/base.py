@@ -92,7 +92,8 @@ class Degradation(Transform):
     refuses_pairs: ClassVar[str | None] = "would degrade what is degraded already"
 
     def __call__(self, image: Image, rng: Generator) -> Pair:
-        pair = image if isinstance(image, Pair) else Pair(*[as_stored(image)] * 2, recorded=False)
+        clean = image.clean if isinstance(image, Pair) else as_stored(image)
+        pair = image if isinstance(image, Pair) else Pair(clean, clean, recorded=False)
         return pair._replace(degraded=self.degrade(unit_range(pair.degraded), rng))
 
     def degrade(self, image: np.ndarray, rng: Generator) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Single random numbers, and the forms in which an option gives numbers."""
 
+from collections.abc import Sequence
 from math import exp, log
 from typing import Annotated, Any, TypeVar
 
@@ -8,6 +9,7 @@ from pydantic import AfterValidator, Discriminator, Field, Strict, Tag
 from torch import Generator, Tensor
 
 Number = TypeVar("Number")
+Choice = TypeVar("Choice")
 
 
 def uniform(low: float, high: float, rng: Generator) -> float:
@@ -25,9 +27,9 @@ def normal(mean: float, deviation: float, rng: Generator) -> float:
     return mean + deviation * torch.randn((), generator=rng, device=rng.device, dtype=torch.float64).item()
 
 
-def choose(choices: list[Any], rng: Generator) -> Any:
+def choose(choices: Sequence[Choice], rng: Generator) -> Choice:
     """One of these, each being equally likely."""
-    return choices[torch.randint(len(choices), (), generator=rng, device=rng.device).item()]
+    return choices[int(torch.randint(len(choices), (), generator=rng, device=rng.device))]
 
 
 def per_plane(numbers: float | tuple[float, ...]) -> Tensor:
@@ -50,7 +52,7 @@ Planes = Annotated[tuple[Number, Number, Number, Number], Strict(False)]
 """Four numbers: for R, G1, G2, B."""
 Range = Annotated[tuple[Number, Number], Strict(False), AfterValidator(_rising)]
 """[low, high]."""
-# Told apart by what is given, so that a mistake is told of the form that was meant.
+# The form that was given decides, so that a mistake is reported for that form alone.
 PerPlane = Annotated[Annotated[Number, Tag("number")] | Annotated[Planes[Number], Tag("list")], Discriminator(_kind)]
 """A number, or a list of four: for R, G1, G2, B."""
 Speed = Annotated[int, Field(gt=0, le=10_000_000)]
