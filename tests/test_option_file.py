@@ -90,7 +90,7 @@ def test_one_folder_given_where_a_list_is_wanted_is_shown_as_a_list(quickstart):
 def test_a_key_that_stands_twice_is_refused_since_one_loss_would_replace_the_other(tmp_path):
     path = tmp_path / "options.json"
     path.write_text('{"losses": {"pixel": {"class_name": "L1"}, "pixel": {"class_name": "L2"}}}')
-    assert mistakes_of(path) == [f'{path}: the key "pixel" stands twice in one section; keep one']
+    assert mistakes_of(path) == [f'{path}: the key "pixel" appears twice in one section; keep one']
 
 
 def test_faulty_json_is_reported_with_its_line(tmp_path):
@@ -241,7 +241,7 @@ def test_what_needs_a_faulty_section_is_not_asked(quickstart):
     first, second, third = mistakes_of(path)
     assert "generator.n_channels: " in first
     assert "discriminator.width: " in second
-    assert "losses: gan, other are all played with the one discriminator" in third
+    assert "losses: gan, other are adversarial, and there is one discriminator" in third
 
 
 def test_a_chains_second_contradiction_is_not_hidden_by_its_first(quickstart):

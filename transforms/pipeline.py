@@ -35,9 +35,10 @@ class Pipeline:
 
     def __call__(self, image: Image, rng: Generator) -> Sample:
         self.check(image)
-        for transform in self.transforms:
-            image = transform(image, rng)
-        return image
+        *steps, last = self.transforms
+        for step in steps:
+            image = step(image, rng)
+        return last(image, rng)
 
     @property
     def layout(self) -> Layout:
@@ -66,7 +67,7 @@ class Pipeline:
 
     @property
     def conditioning(self) -> tuple[Conditioning, ...]:
-        """What the network is shown instead of plain raw: one transform, or none."""
+        """The transform of the raw images for the network: one, or none."""
         return tuple(step for step in self.transforms if isinstance(step, Conditioning))
 
     def check(self, image: Image) -> None:
@@ -102,7 +103,8 @@ class Pipeline:
                     f"image: a raw pair of unequal sizes given, whose mosaics {step.class_name} would move by a pixel "
                     f"each, so that they no longer match; remove that transform"
                 )
-            if step.needs_noise and not pair.degraded.metadata.noise.known:
+            degraded = pair.degraded
+            if step.needs_noise and isinstance(degraded, Mosaic) and not degraded.metadata.noise.known:
                 raise UserError(
                     f"image: {step.class_name} needs the noise level, and this pair's file has none; "
                     f"remove {step.class_name}"

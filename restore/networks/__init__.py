@@ -26,8 +26,7 @@ def build_generator(options: Any, weights: str | Path | None = None) -> Generato
     Raises UserError with a line for each mistake in the options, or where the weights do not fit.
     """
     if not isinstance(options, NetworkOptions):
-        # mypy refuses an abstract class here, but parse makes one of the table's concrete classes.
-        options = parse(GeneratorOptions, options, "generator")  # type: ignore[type-abstract]
+        options = parse(GeneratorOptions, options, "generator")
     network = options.build()
     if weights is not None:
         load_weights(network, read_state_dict(weights), str(weights), complete=True)

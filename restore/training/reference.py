@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
@@ -96,10 +97,10 @@ def all_sections() -> dict[str, type[Options]]:
 
 def _outside_tables() -> list[type[Options]]:
     """The sections that are a choice of no table: the option file itself, and what stands inside other sections."""
-    kinds = [kind for choices in TABLES.values() for kind in choices.kinds.values()]
+    kinds: list[type[Options]] = [kind for choices in TABLES.values() for kind in choices.kinds.values()]
     bases = tuple(choices.base for choices in TABLES.values())
     found: list[type[Options]] = [TrainingOptions]
-    for kind in [TrainingOptions, *kinds]:
+    for kind in [*found, *kinds]:
         found += _inside(kind, bases)
     return list(dict.fromkeys(found))
 
@@ -199,7 +200,7 @@ def _paragraphs(section: type[Options]) -> list[str]:
     return [" ".join(paragraph.split()) for paragraph in (section.__doc__ or "").strip().split("\n\n")]
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
