@@ -26,7 +26,7 @@ from torch.nn import functional
 from losses import LOSSES
 from losses.term import TermOptions
 from restore.data.sources import SOURCES
-from restore.data.sources.base import Found, Recording, Source
+from restore.data.sources.base import Found, ImageFile, Source
 from restore.networks import GENERATORS
 from restore.networks.base import Generator, NetworkOptions
 from restore.training.schedules import SCHEDULES, Schedule, ScheduleOptions
@@ -114,13 +114,13 @@ class Arrays(Source):
     path: str
 
     def find(self):
-        return Found([(Recording(file),) for file in sorted(Path(self.path).glob("*.npy"))], [])
+        return Found([(ImageFile(file),) for file in sorted(Path(self.path).glob("*.npy"))], [])
 
-    def reader(self, recording):
+    def reader(self, file):
         return "npy 1"
 
-    def read(self, recording):
-        return np.load(recording.file)
+    def read(self, file):
+        return np.load(file.path)
 
 
 for table, part in (
