@@ -24,6 +24,7 @@ from restore.data.batches import failure_of_workers
 from restore.evaluation.validation import ValidationReport, validate
 from restore.runs.checkpoints import OPTIONS, Checkpoints, make_run_folder, named_run, refuse_existing
 from restore.runs.information import describe
+from restore.runs.log_file import LogFile
 from restore.runs.logbook import Logbook
 from restore.runs.resuming import continue_from, refuse_changes, state_of
 from restore.training.assembly import Parts, assemble, count_parameters
@@ -97,19 +98,19 @@ def run(
     say           takes a line for the user
     Raises UserError for a mistake, before a folder is made; Diverged; Interrupted, with the state saved.
     """
-    say = say if process.first else _nothing
+    log = LogFile(say, process)
     device = choose_device(device)
-    say(describe_device(device))
+    log.say(describe_device(device))
     if folder and not resume:
         refuse_existing(folder)
-    parts = assemble(options, device, say, anomaly, resume, process)
+    parts = assemble(options, device, log.say, anomaly, resume, process)
     checkpoints = Checkpoints(folder if resume else make_run_folder(folder), options, process)
-    with checkpoints.locked(), training_arithmetic():
+    with checkpoints.locked(), training_arithmetic(), log.written_to(checkpoints.folder):
         if resume:
-            continue_from(checkpoints.load_state(), parts, checkpoints.folder, say)
+            continue_from(checkpoints.load_state(), parts, checkpoints.folder, log.say)
         else:
             checkpoints.save_state(state_of(parts))
-        return Run(options, parts, checkpoints, on_savepoint or _nothing, say).train()
+        return Run(options, parts, checkpoints, on_savepoint or _nothing, log.say).train()
 
 
 class Run:
@@ -128,7 +129,7 @@ class Run:
         self.trainer, self.batches, self.validation, self.timetable = parts
         self.checkpoints = checkpoints
         self.on_savepoint = on_savepoint
-        self.logbook = Logbook(checkpoints.folder.name, self.trainer.iteration, self.timetable.last, self.batches, say)
+        self.logbook = Logbook(checkpoints.folder, options, parts, say)
         self.report: ValidationReport | None = None
         self.stopped = False
 
@@ -166,7 +167,7 @@ class Run:
             self.savepoint()
         if self.ended():
             return
-        for batch in self.batches.after(trainer.iteration, self.timetable.last):
+        for batch in logbook.watched(self.batches.after(trainer.iteration, self.timetable.last)):
             terms = trainer.step(batch.parts(self.options.accumulation))
             logbook.progress(trainer.iteration, terms, trainer.guard.take_notices())
             if self.timetable.is_savepoint(trainer.iteration):
@@ -223,6 +224,7 @@ class Run:
         trainer, folder = self.trainer, self.checkpoints.folder
         try:
             self.checkpoints.save_state(state_of(self.parts))
+            self.logbook.settle(trainer.iteration)
             self.logbook.say(f"state saved at iteration {trainer.iteration}; go on with --resume {folder}")
         except Diverged as reason:
             self.logbook.say(f"{reason}: the state of the last savepoint is kept; go on with --resume {folder}")

@@ -18,6 +18,7 @@ from options.mistakes import shortened
 from options.overrides import apply_overrides
 from restore.data.sources import PairedFolders, PathOptions
 from restore.networks import DiscriminatorOptions, GeneratorOptions
+from restore.tracking import TrackerSection
 from restore.training.consistency import contradictions
 from restore.training.optimizers import OptimizerOptions
 from restore.training.schedules import ReduceLROnPlateau, ScheduleSection
@@ -87,6 +88,10 @@ class TrainingOptions(Options):
     """torch.compile of the generator: slower to start, faster after."""
     workers: Annotated[NonNegativeInt, Field(le=256)] | None = None
     """Processes that make the samples; null: by the machine's cores; 0: the training process itself."""
+
+    trackers: tuple[TrackerSection, ...] = ()
+    """What shows the run beside TensorBoard: ["WandB"] or [{"class_name": "WandB", "project": ...}], for Weights &
+    Biases. One that fails is a warning, and the run goes on."""
 
     @field_validator("*")
     @classmethod
