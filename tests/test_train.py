@@ -111,7 +111,7 @@ def test_tensorboard_has_every_curve_and_one_picture_to_a_savepoint(finished):
     curves = {"1_validation/loss", "1_validation/psnr_raw", "2_loss/total", "2_loss/pixel", "3_best_model/psnr_raw"}
     curves |= {"5_learning_rate/generator", "7_gradient_norm/generator", "8_speed/images_per_second"}
     assert curves <= set(events.Tags()["scalars"])
-    pictures = events.Images("1_validation/degraded_restored_clean")
+    pictures = events.Images("1_validation/strip_degraded_restored_clean")
     assert [picture.step for picture in pictures] == [5, 10, 15, 20]
     strip = cv2.imdecode(np.frombuffer(pictures[-1].encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
     assert strip.shape == (4 * 32 + 3 * 4, 3 * 32 + 2 * 4, 3)

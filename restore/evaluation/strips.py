@@ -16,6 +16,7 @@ BRIGHT = 0.8  # linear light that the brightest spots of a dark picture come to 
 SPOTS = 0.01  # share of a picture's values that are its brightest spots
 BLACK = 1e-5  # sRGB; what is not brighter shows nothing at any factor
 LARGEST_GAIN = 2**12
+FONT, TEXT_SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
 
 
 def strip(pictures: list[Tensor], largest: int) -> Tensor:
@@ -25,13 +26,13 @@ def strip(pictures: list[Tensor], largest: int) -> Tensor:
               by repeating pixels, so that pixels at one place of the strip show one place of the scene
     largest   of a longer side only the middle is shown, so many pixels of it
     Returns (3, h, w) on the CPU. Where the last picture, the cleanest, is dark, all are made brighter by one factor of
-    linear light, a power of two, which is written on the first.
+    linear light, a power of two, which is written on the last.
     """
     height, width = (max(picture.shape[side] for picture in pictures) for side in (-2, -1))
     shown = [_middle(picture, height, width, largest).float().cpu() for picture in pictures]
     if (gain := display_gain(shown[-1])) > 1:
         shown = [linear_to_srgb((gain * srgb_to_linear(picture)).clamp(0, 1)) for picture in shown]
-        shown[0] = _labelled(shown[0], f"x{gain}")
+        shown[-1] = _labelled(shown[-1], f"x{gain}")
     gap = torch.ones(3, shown[0].shape[-2], GAP)
     return torch.cat([part for picture in shown for part in (picture, gap)][:-1], dim=-1)
 
@@ -54,16 +55,13 @@ def display_gain(picture: Tensor) -> int:
 
 
 def _labelled(picture: Tensor, text: str) -> Tensor:
-    """The picture with a small white text, edged in black, in its upper left corner."""
-    edge, letters = (_written(picture.shape[-2:], text, thickness) for thickness in (3, 1))
-    return (picture * (1 - edge) + letters).clamp(0, 1)
-
-
-def _written(size: tuple[int, int], text: str, thickness: int) -> Tensor:
-    """The text as white on black, (h, w) in 0..1."""
-    mask = np.zeros(size, np.uint8)
-    cv2.putText(mask, text, (3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255, thickness, cv2.LINE_AA)
-    return torch.from_numpy(mask).float() / 255
+    """The picture with a small text, white on black, in its upper left corner."""
+    (width, height), below = cv2.getTextSize(text, FONT, TEXT_SIZE, 1)
+    label = np.zeros((height + below + 4, width + 6), np.uint8)
+    cv2.putText(label, text, (3, height + 2), FONT, TEXT_SIZE, 255, 1, cv2.LINE_AA)
+    shown = torch.from_numpy(label).float()[: picture.shape[-2], : picture.shape[-1]] / 255
+    picture[..., : shown.shape[0], : shown.shape[1]] = shown
+    return picture
 
 
 def _middle(picture: Tensor, height: int, width: int, largest: int) -> Tensor:

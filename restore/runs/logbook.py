@@ -23,7 +23,7 @@ from restore.training.option_file import TrainingOptions
 
 CURVES_EVERY = 10  # iterations between two points of a curve, each the mean of those between
 LINES_EVERY = 10.0  # seconds between two lines where there is no terminal for a live bar
-PICTURES = "validation/degraded_restored_clean"  # one tag for all savepoints: a slider goes through time
+PICTURES = "validation/strip_degraded_restored_clean"  # one tag for all savepoints: a slider goes through time
 
 
 class Logbook:

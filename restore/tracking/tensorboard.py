@@ -17,6 +17,11 @@ GROUPS = ("validation", "loss", "best_model", "discriminator", "learning_rate", 
 """In the order in which they are shown. TensorBoard sorts groups by name and opens the first two: they are numbered."""
 DEGRADED, RESTORED = "degraded", "validation"
 LONGEST = 200  # characters of a hyperparameter
+NO_HYPERPARAMETERS = {
+    "$schema", "name", "accumulation", "compile", "workers", "trackers", "validate_every",
+    "training_path", "testing_path", "transforms_test",
+}  # fmt: skip
+"""Keys of the option file by which no two runs are compared: they do not change what is learned, or are no numbers."""
 
 
 class TensorBoard(Tracker):
@@ -46,7 +51,8 @@ class TensorBoard(Tracker):
         best = {tag_of(name): value for name, value in values.items() if name.startswith("best_model/")}
         if best and not self.shown_as_hyperparameters:
             self.shown_as_hyperparameters = True
-            for summary in hparams(flattened(self.run.options), best):
+            compared = {key: value for key, value in self.run.options.items() if key not in NO_HYPERPARAMETERS}
+            for summary in hparams(flattened(compared), best):
                 self.writer.file_writer.add_summary(summary)
 
     def image(self, name: str, image: Tensor, iteration: int) -> None:
