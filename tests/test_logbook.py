@@ -280,7 +280,8 @@ def account(monkeypatch):
         told.began = arguments
         return SimpleNamespace(log=told.rows.append, finish=lambda: None, define_metric=lambda *_, **__: None)
 
-    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, Settings=dict, Image=lambda pixels: pixels))
+    stand_in = SimpleNamespace(init=init, setup=lambda _: None, Settings=dict, Image=lambda pixels: pixels)
+    monkeypatch.setitem(sys.modules, "wandb", stand_in)
     monkeypatch.setenv("WANDB_API_KEY", "secret")
     return told
 

@@ -14,6 +14,7 @@ from restore.tracking.base import TrackedRun, Tracker, TrackerOptions
 
 KEY = "WANDB_API_KEY"
 IDENTITY = "wandb_id.txt"  # in the run's folder, so that a continued run is one run there too
+LONGEST_WAIT = 30.0  # seconds for an answer of its servers when the run begins, and for what is left when it ends
 
 
 class WandB(TrackerOptions):
@@ -49,6 +50,16 @@ class WeightsAndBiases(Tracker):
             raise ValueError("the package is missing; pip install 'restore[wandb]'") from None
         self.wandb = wandb
         self.held: dict[int, dict[str, Any]] = defaultdict(dict)
+        settings = wandb.Settings(
+            silent=True,
+            console="off",
+            save_code=False,
+            disable_git=True,
+            init_timeout=LONGEST_WAIT,
+            finish_timeout=LONGEST_WAIT,
+            finish_timeout_raises=True,
+        )
+        wandb.setup(settings)  # wandb.init speaks before it has looked at its own
         self.run = wandb.init(
             project=options.project,
             entity=options.entity,
@@ -58,7 +69,7 @@ class WeightsAndBiases(Tracker):
             resume="allow",
             config=run.options | {"model": run.card},
             dir=str(run.folder),
-            settings=wandb.Settings(silent=True, console="off", save_code=False, disable_git=True),
+            settings=settings,
         )
         self.run.define_metric("iteration", hidden=True)
         self.run.define_metric("*", step_metric="iteration")
