@@ -25,6 +25,7 @@ from restore.data.batches import failure_of_workers
 from restore.evaluation.validation import ValidationReport, validate
 from restore.runs.checkpoints import OPTIONS, Checkpoints, make_run_folder, named_run, refuse_existing
 from restore.runs.information import describe
+from restore.runs.log_file import LogFile
 from restore.runs.logbook import Logbook
 from restore.runs.resuming import continue_from, refuse_changes, state_of
 from restore.training.assembly import Parts, assemble, count_parameters
@@ -100,19 +101,19 @@ def run(
     say           called with each message for the user
     Raises UserError for a mistake, before the folder is made; Diverged; Interrupted, after the state is saved.
     """
-    say = say if process.first else _say_nothing
+    log = LogFile(say, process)
     device = choose_device(device)
-    say(describe_device(device))
+    log.say(describe_device(device))
     if folder and not resume:
         refuse_existing(folder)
-    parts = assemble(options, device, say, anomaly, resume, process)
+    parts = assemble(options, device, log.say, anomaly, resume, process)
     checkpoints = Checkpoints(_existing(folder) if resume else make_run_folder(folder), options, process)
-    with checkpoints.locked(), training_arithmetic():
+    with checkpoints.locked(), training_arithmetic(), log.written_to(checkpoints.folder):
         if resume:
-            continue_from(checkpoints.load_state(), parts, checkpoints.folder, say)
+            continue_from(checkpoints.load_state(), parts, checkpoints.folder, log.say)
         else:
             checkpoints.save_state(state_of(parts))
-        return Run(options, parts, checkpoints, on_savepoint, say).train()
+        return Run(options, parts, checkpoints, on_savepoint, log.say).train()
 
 
 class Run:
@@ -131,7 +132,7 @@ class Run:
         self.trainer, self.batches, self.validation, self.timetable = parts
         self.checkpoints = checkpoints
         self.on_savepoint = on_savepoint
-        self.logbook = Logbook(checkpoints.folder.name, self.trainer.iteration, self.timetable.last, self.batches, say)
+        self.logbook = Logbook(checkpoints.folder, options, parts, say)
         self.last = self.timetable.last
         """The iteration to end at; on_savepoint can make it an earlier one."""
         self.report: ValidationReport | None = None
@@ -156,7 +157,7 @@ class Run:
         trainer, logbook = self.trainer, self.logbook
         if self.savepoint_is_due():  # the run was stopped before it was complete
             self.savepoint()
-        for batch in self.batches.after(trainer.iteration, self.last):
+        for batch in logbook.watched(self.batches.after(trainer.iteration, self.last)):
             terms = trainer.step(batch.parts(self.options.accumulation))
             logbook.progress(trainer.iteration, terms, trainer.guard.take_notices())
             if self.savepoint_is_due():
@@ -215,6 +216,7 @@ class Run:
             folder = self.checkpoints.folder
             try:
                 self.checkpoints.save_state(state_of(self.parts))
+                self.logbook.settle(self.trainer.iteration)
                 self.logbook.say(f"state saved at iteration {self.trainer.iteration}; go on with --resume {folder}")
             except Diverged as reason:
                 self.logbook.say(f"{reason}: the state of the last savepoint is kept; go on with --resume {folder}")
@@ -228,10 +230,6 @@ def _existing(folder: Path | None) -> Path:
     if folder is None:
         raise UserError("folder: none given, so there is no run to continue; give the folder of the run")
     return folder
-
-
-def _say_nothing(line: str) -> None:
-    pass
 
 
 def command(words: list[str] | None = None) -> int:

@@ -59,7 +59,9 @@ def test_a_run_leaves_models_information_state_and_options(finished):
     run, _ = finished
     names = {file.name for file in run.iterdir()}
     savepoints = {f"model_{iteration}.{kind}" for iteration in (5, 10, 15, 20) for kind in ("pth", "json")}
-    assert names == savepoints | {"best.pth", "best.json", "state.pth", "options.json"}
+    assert names == savepoints | {
+        "best.pth", "best.json", "state.pth", "options.json", "log.txt", "curves.csv", "curves.png"
+    }  # fmt: skip
 
 
 def test_information_file_has_the_contracts_keys_and_true_values(finished):
@@ -106,10 +108,10 @@ def test_console_begins_with_the_device_and_ends_with_noisy_and_restored_psnr(fi
 def test_tensorboard_has_every_curve_and_one_picture_to_a_savepoint(finished):
     events = EventAccumulator("tensorboard_logs/done", size_guidance={"images": 0})
     events.Reload()
-    curves = {"loss/total", "loss/pixel", "learning_rate/generator", "gradient_norm/generator"}
-    curves |= {"speed/images_per_second", "validation/loss", "validation_psnr_raw/restored"}
+    curves = {"1_validation/loss", "1_validation/psnr_raw", "2_loss/total", "2_loss/pixel", "3_best_model/psnr_raw"}
+    curves |= {"5_learning_rate/generator", "7_gradient_norm/generator", "8_speed/images_per_second"}
     assert curves <= set(events.Tags()["scalars"])
-    pictures = events.Images("validation/degraded_restored_clean")
+    pictures = events.Images("1_validation/strip_degraded_restored_clean")
     assert [picture.step for picture in pictures] == [5, 10, 15, 20]
     strip = cv2.imdecode(np.frombuffer(pictures[-1].encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
     assert strip.shape == (4 * 32 + 3 * 4, 3 * 32 + 2 * 4, 3)

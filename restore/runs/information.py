@@ -56,12 +56,14 @@ def describe(options: TrainingOptions, report: ValidationReport, **progress: flo
         "transforms_test": _numbered(options.transforms_test),
         "final_val_loss": report.loss,
         "validation": {"restored": report.restored, "degraded": report.degraded},
-        "software": {
-            "python": platform.python_version(),
-            "opencv": cv2.__version__,
-            **{name: version(name) for name in SOFTWARE},
-        },
+        "software": software_versions(),
     }
+
+
+def software_versions() -> dict[str, str]:
+    """Of what a result may depend on."""
+    versions = {name: version(name) for name in SOFTWARE}
+    return {"python": platform.python_version(), "opencv": cv2.__version__, **versions}
 
 
 class Information:

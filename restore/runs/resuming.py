@@ -9,7 +9,7 @@ from restore.runs.checkpoints import OPTIONS
 from restore.training.assembly import Parts
 from restore.training.guard import non_finite_part
 
-CHANGEABLE = ("accumulation", "total_epochs", "total_iterations", "validate_every", "workers")
+CHANGEABLE = ("accumulation", "total_epochs", "total_iterations", "trackers", "validate_every", "workers")
 """Keys of the option file that may change when a run is continued."""
 
 

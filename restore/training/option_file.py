@@ -14,6 +14,7 @@ from options.mistakes import shortened
 from options.overrides import apply_overrides
 from restore.data.sources import PairedFolders, PathOptions
 from restore.networks import DiscriminatorOptions, GeneratorOptions
+from restore.tracking import TrackerSection
 from restore.training.consistency import contradictions
 from restore.training.optimizers import OptimizerOptions
 from restore.training.schedules import ReduceLROnPlateau, ScheduleSection
@@ -83,6 +84,10 @@ class TrainingOptions(Options):
     """Compile the generator with torch.compile: the start is slower, the updates are faster."""
     workers: Annotated[NonNegativeInt, Field(le=256)] | None = None
     """Number of processes that make samples; null: by the number of CPU cores; 0: only the training process."""
+
+    trackers: tuple[TrackerSection, ...] = ()
+    """What shows the run beside TensorBoard: ["WandB"] or [{"class_name": "WandB", "project": ...}], for Weights &
+    Biases. One that fails is a warning, and the run goes on."""
 
     @field_validator("*")
     @classmethod

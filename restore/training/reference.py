@@ -22,6 +22,7 @@ from options.base import Options
 from options.choices import TAG, Choices
 from restore.data.sources import SOURCES
 from restore.networks import DISCRIMINATORS, GENERATORS
+from restore.tracking import TRACKERS
 from restore.training.optimizers import OPTIMIZERS
 from restore.training.option_file import TrainingOptions, json_schema
 from restore.training.schedules import SCHEDULES
@@ -39,6 +40,7 @@ TABLES = {
     "OPTIMIZERS": OPTIMIZERS,
     "SCHEDULES": SCHEDULES,
     "SOURCES": SOURCES,
+    "TRACKERS": TRACKERS,
 }
 MARKED = re.compile(r"(<!-- options: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
