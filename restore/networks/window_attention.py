@@ -59,6 +59,8 @@ class WindowAttention(nn.Module):
     shift_mask (windows, 64, 64), True where a query must not see a key; None where every pixel sees its whole window
     """
 
+    no_weight_decay = ("relative_position_params",)
+
     def __init__(self, channels: int):
         super().__init__()
         self.heads = channels // HEAD_DIM

@@ -78,7 +78,7 @@ class TrainingOptions(Options):
     optimizer: OptimizerOptions
     """The rule of the updates; generator and discriminator have one of their own each."""
     scheduler: ScheduleSection = ReduceLROnPlateau()
-    """How the learning rate falls: with the validation loss of the savepoints, or along a cosine."""
+    """How the learning rate changes: with the validation loss of the savepoints, or by the iteration."""
     grad_clip: PositiveFloat | None = 0.4
     """Longest gradient of a network, as the norm over all its parameters; null: no limit."""
     amp: Literal["auto", "off", "fp16", "bf16"] = "auto"
