@@ -28,6 +28,7 @@ from restore.runs.logbook import Logbook
 from restore.runs.resuming import continue_from, refuse_changes, state_of
 from restore.training.assembly import Parts, assemble, count_parameters
 from restore.training.check import check
+from restore.training.find_rate import find_rate
 from restore.training.guard import name_some
 from restore.training.option_file import TrainingOptions, read_option_file
 from restore.training.precision import training_arithmetic
@@ -37,6 +38,8 @@ OnSavepoint = Callable[[int, ValidationReport], bool | None]
 
 def main(arguments: Namespace) -> None:
     with flags(run_name="--run-name", device="--device"):
+        if arguments.resume and arguments.find_lr:
+            raise UserError("--find-lr: a run is continued with its own learning rate; give it with -opt")
         if arguments.resume:
             folder = Path(arguments.resume)
             options = options_of_run(folder, arguments)
@@ -44,13 +47,17 @@ def main(arguments: Namespace) -> None:
             folder = named_run(arguments.run_name) if arguments.run_name is not None else None
             options = read_option_file(arguments.opt, arguments.set)
         resume, anomaly = bool(arguments.resume), arguments.anomaly
-        if not arguments.check:
+        if not (arguments.check or arguments.find_lr):
             say = partial(print, flush=True)
             run(options, folder, arguments.device, resume=resume, anomaly=anomaly, say=say)
             return
         device = choose_device(arguments.device)
         print(describe_device(device))
-        check(options, assemble(options, device, print, anomaly, resume))
+        parts = assemble(options, device, print, anomaly, resume)
+        if arguments.find_lr:
+            find_rate(options, parts)
+        else:
+            check(options, parts)
 
 
 def options_of_run(folder: Path, arguments: Namespace) -> TrainingOptions:
