@@ -30,6 +30,7 @@ from restore.runs.logbook import Logbook
 from restore.runs.resuming import continue_from, refuse_changes, state_of
 from restore.training.assembly import Parts, assemble, count_parameters
 from restore.training.check import check
+from restore.training.find_rate import find_rate
 from restore.training.guard import name_some
 from restore.training.option_file import TrainingOptions, read_option_file
 from restore.training.precision import training_arithmetic
@@ -41,16 +42,20 @@ def main(arguments: Namespace) -> None:
     """Trains as the command's arguments say, or with --check only tries everything once."""
     resume = arguments.resume is not None
     with flags(run_name="--run-name", device="--device"):
+        if resume and arguments.find_lr:
+            raise UserError("--find-lr: a run is continued with its own learning rate; give it with -opt")
         if resume:
             folder: Path | None = Path(arguments.resume)
             options = _options_of_run(Path(arguments.resume), arguments)
         else:
             folder = named_run(arguments.run_name) if arguments.run_name is not None else None
             options = read_option_file(arguments.opt, arguments.set)
-        if arguments.check:
+        if arguments.check or arguments.find_lr:
             device = choose_device(arguments.device)
             print(describe_device(device))
-            check(options, assemble(options, device, print, arguments.anomaly, resume))
+            parts = assemble(options, device, print, arguments.anomaly, resume)
+            tried = find_rate if arguments.find_lr else check
+            tried(options, parts)
         else:
             say = partial(print, flush=True)
             run(options, folder, arguments.device, resume=resume, anomaly=arguments.anomaly, say=say)

@@ -52,8 +52,14 @@ def training_arguments(words: list[str] | None = None) -> Namespace:
     )
     parser.add_argument("--run-name", metavar="NAME", help="name of the run's folder (default: date and time)")
     _add_device(parser)
-    parser.add_argument(
+    purpose = parser.add_mutually_exclusive_group()
+    purpose.add_argument(
         "--check", action="store_true", help="validate, run one batch, draw a contact sheet and estimates; do not train"
+    )
+    purpose.add_argument(
+        "--find-lr",
+        action="store_true",
+        help="raise the learning rate until training diverges, draw the curve and suggest one; do not train",
     )
     parser.add_argument(
         "--anomaly",

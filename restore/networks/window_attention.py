@@ -60,6 +60,7 @@ class WindowAttention(nn.Module):
     """
 
     relative_position_index: Tensor
+    no_weight_decay = ("relative_position_params",)
 
     def __init__(self, channels: int):
         super().__init__()

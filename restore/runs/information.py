@@ -47,7 +47,7 @@ def describe(options: TrainingOptions, report: ValidationReport, **progress: flo
         "batch_size": options.batch_size,
         "loss_info": _loss_info(options),
         "optimizer": options.optimizer.class_name,
-        "initial_learning_rate": options.optimizer.initial_learning_rate,
+        "initial_learning_rate": options.optimizer.initial_learning_rate * options.optimizer.scale(options.batch_size),
         **options.scheduler.information(),
         "amp": options.amp,
         "seed": options.seed,

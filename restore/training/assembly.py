@@ -18,8 +18,10 @@ from restore.data.store import STORE, clean_store, open_photographs
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
 from restore.training.guard import non_finite_part
+from restore.training.lengths import RunLength
 from restore.training.option_file import TrainingOptions
 from restore.training.precision import choose_precision
+from restore.training.rates import Schedule
 from restore.training.timetable import Timetable
 from restore.training.trainer import Trainer
 from transforms import Layout, unconditioned
@@ -79,7 +81,7 @@ def assemble(
         discriminator,
         loss,
         options.optimizer,
-        options.scheduler.build(options.optimizer.initial_learning_rate, timetable.last),
+        _schedule(options, RunLength(timetable.last, batches.per_epoch), say),
         precision,
         device,
         grad_clip=options.grad_clip,
@@ -93,6 +95,15 @@ def assemble(
     parts = Parts(trainer, batches, ValidationBatches(validation, options.workers, device), timetable)
     _check_crop_sizes(parts)
     return parts
+
+
+def _schedule(options: TrainingOptions, run: RunLength, say: Callable[[str], None]) -> Schedule:
+    if mistakes := options.scheduler.too_long(None, run.iterations, run.per_epoch):
+        raise UserError(*(f"scheduler.{line}" for line in mistakes))
+    initial, scale = options.optimizer.initial_learning_rate, options.optimizer.scale(options.batch_size)
+    if options.optimizer.scale_learning_rate:
+        say(f"learning rates: {scale:g} times those given, {initial * scale:.3g} for {initial:.3g}, by the batch size")
+    return options.scheduler.schedule(initial, run, scale)
 
 
 def _check_crop_sizes(parts: Parts) -> None:

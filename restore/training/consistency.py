@@ -49,6 +49,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[str]:
     apply(losses.mistakes_of_the_set, "losses")
     apply(losses.contradictions, "losses", "discriminator")
     apply(_unlike_rates, "optimizer", "scheduler")
+    apply(_beyond_the_end, "scheduler", "total_epochs", "total_iterations")
     apply(_uneven_parts, "batch_size", "accumulation")
     return found
 
@@ -178,6 +179,10 @@ def _too_small(here: str, chain: Pipeline, side: int, purpose: str) -> list[str]
 
 def _unlike_rates(optimizer: Optimizer, scheduler: ScheduleOptions) -> list[str]:
     return [f"scheduler.{line}" for line in scheduler.contradictions(optimizer.initial_learning_rate)]
+
+
+def _beyond_the_end(scheduler: ScheduleOptions, total_epochs: int, total_iterations: int | None) -> list[str]:
+    return [f"scheduler.{line}" for line in scheduler.too_long(total_epochs, total_iterations)]
 
 
 def _uneven_parts(batch_size: int, accumulation: int) -> list[str]:

@@ -75,7 +75,7 @@ class TrainingOptions(Options):
     optimizer: OptimizerOptions
     """How the weights are updated. Generator and discriminator each have an optimiser of this kind."""
     scheduler: ScheduleSection = ReduceLROnPlateau()
-    """How the learning rate falls: with the validation loss of the savepoints, or along a cosine."""
+    """How the learning rate changes: with the validation loss of the savepoints, or by the iteration."""
     grad_clip: PositiveFloat | None = 0.4
     """Largest norm of a network's gradient over all parameters; a larger one is scaled down to it. null: no limit."""
     amp: Literal["auto", "off", "fp16", "bf16"] = "auto"

@@ -13,9 +13,9 @@ from options.errors import Diverged
 from restore.data.batches import Batch
 from restore.networks.base import Generator
 from restore.training.guard import RETURNS, Guard, all_finite, first_non_finite, first_non_finite_layer
-from restore.training.optimizers import Optimizer, step_if
+from restore.training.optimizers import Optimizer, set_rate, step_if
 from restore.training.precision import Precision
-from restore.training.schedules import Schedule
+from restore.training.rates import Schedule
 
 Values = dict[str, Tensor]
 Terms = dict[str, Tensor | float]
@@ -131,7 +131,7 @@ class Trainer:
         self.anomaly = anomaly
         networks = {"generator": self.generator, "discriminator": self.discriminator}
         self.networks: dict[str, nn.Module] = {name: network for name, network in networks.items() if network}
-        self.optimizers = {name: optimizer.build(net.parameters()) for name, net in self.networks.items()}
+        self.optimizers = {name: optimizer.build(net) for name, net in self.networks.items()}
         self.scaler = precision.scaler(device)
         self.guard = Guard()
         self.progress = Progress()
@@ -170,9 +170,9 @@ class Trainer:
         An update whose loss or gradient is not finite is skipped and counted; ten in a row raise Diverged.
         """
         rate = self._rate(self.iteration + 1)
+        momentum = self.schedule.momentum(self.iteration + 1)
         for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            set_rate(optimizer, rate, momentum)
         terms: Terms = {}
         try:
             terms |= self._update(parts)
@@ -186,6 +186,7 @@ class Trainer:
         if self.scaler.is_enabled():
             terms["amp/scale"] = self.scaler.get_scale()
         rates = {f"learning_rate/{name}": rate for name in self.optimizers}
+        rates |= {} if momentum is None else {f"momentum/{name}": momentum for name in self.optimizers}
         return terms | {"skipped_updates": float(self.guard.skipped)} | rates
 
     def _update(self, parts: Sequence[Batch]) -> Values:
