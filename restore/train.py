@@ -1,5 +1,6 @@
 """python -m restore.train: trains a network as an option file says, into a run's folder under model_zoo/."""
 
+import copy
 import math
 import sys
 
@@ -73,6 +74,11 @@ class RunReport(NamedTuple):
     """The information of the best model; empty where no savepoint was reached."""
     last: ValidationReport | None
     """Of the last savepoint that was reached in this call."""
+    held_out: dict[str, Any] | None
+    """What the best model reaches on held_out_path, as in its information; None where nothing was held out or the run
+    did not come to its end."""
+    stopped_early: bool
+    """Whether early_stopping ended the run."""
 
 
 def run(
@@ -125,7 +131,7 @@ class Run:
     ):
         self.options = options
         self.parts = parts
-        self.trainer, self.batches, self.validation, self.timetable = parts
+        self.trainer, self.batches, self.validation, self.held_out, self.timetable, self.patience = parts
         self.checkpoints = checkpoints
         self.on_savepoint = on_savepoint
         self.logbook = Logbook(checkpoints.folder.name, self.trainer.iteration, self.timetable.last, self.batches, say)
@@ -155,9 +161,15 @@ class Run:
                 if failure := failure_of_workers(error):
                     raise failure from None
                 raise
+            if self.patience.is_over:
+                self.logbook.say(f"stopped early, at iteration {trainer.iteration}: {self.patience.told()}")
+            if not self.stopped:
+                self.measure_held_out()
             best = self.checkpoints.best()
             self.logbook.summary(folder, best)
-        return RunReport(folder, trainer.iteration, best, self.report)
+        return RunReport(
+            folder, trainer.iteration, best, self.report, best.get("held_out"), stopped_early=self.patience.is_over
+        )
 
     def updates(self, interruption: Interruption) -> None:
         """From the trainer's iteration to the last, with a savepoint wherever the timetable has one."""
@@ -172,11 +184,12 @@ class Run:
             if self.timetable.is_savepoint(trainer.iteration):
                 self.savepoint()
             interruption.check()
-            if self.stopped:
+            if self.ended():
                 return
 
     def ended(self) -> bool:
-        return self.stopped or (self.trainer.iteration >= self.timetable.last and not self.has_unfinished_savepoint())
+        done = self.trainer.iteration >= self.timetable.last and not self.has_unfinished_savepoint()
+        return self.stopped or self.patience.is_over or done
 
     def has_unfinished_savepoint(self) -> bool:
         """Whether the run was stopped in the middle of a savepoint."""
@@ -196,16 +209,31 @@ class Run:
         information = self.information(report)
         self.checkpoints.save_model(trainer.iteration, trainer.model.state_dict(), information, best)
         trainer.end_savepoint(report.loss)
+        self.patience.after_validation(report)
         self.checkpoints.save_state(state_of(self.parts))
+        keep, timetable = self.options.keep, self.timetable
+        self.checkpoints.remove_models(keep.last, lambda n: keep.every and timetable.is_nth_savepoint(n, keep.every))
         self.logbook.validation(trainer.iteration, report, best)
         self.report = report
         self.stopped = self.on_savepoint(trainer.iteration, report) is True
+
+    def measure_held_out(self) -> None:
+        """Measures the best model on the photographs that nothing has followed so far, unless that was done before."""
+        best, photographs = self.checkpoints.best(), self.held_out
+        paths = self.options.model_dump(mode="json")["held_out_path"]
+        if not best or photographs is None or best.get("held_out", {}).get("path") == paths:
+            return
+        model = copy.deepcopy(self.trainer.model)
+        model.load_state_dict(self.checkpoints.best_weights())
+        report = validate(model, self.trainer.loss, photographs)
+        measured = {"loss": report.loss, "restored": report.restored, "degraded": report.degraded}
+        self.checkpoints.add_to_best(held_out={"path": paths, "n_imgs": len(photographs.samples)} | measured)
 
     def information(self, report: ValidationReport) -> dict[str, Any]:
         """The information file of the model as it is."""
         trainer = self.trainer
         return describe(
-            self.options,
+            self.options.of_stage(self.batches.stage(trainer.iteration)),
             report,
             epoch=self.timetable.epoch(trainer.iteration),
             iteration=trainer.iteration,
@@ -216,6 +244,7 @@ class Run:
             n_imgs_train=len(self.batches.samples),
             n_imgs_test=len(self.validation.samples),
             final_test_loss=self.logbook.training_loss(),
+            stopped_early=self.patience.ends_with(report) and trainer.iteration < self.timetable.last,
         )
 
     def save_for_later(self) -> None:

@@ -45,6 +45,8 @@ class Photograph(NamedTuple):
     """Number of the entry of training_path or testing_path that it came with."""
     stored: tuple[StoredImage, ...]
     """One, or a pair's two."""
+    contents: tuple[str, ...]
+    """What tells the content of each file from all others, whatever its name."""
 
     def image(self) -> Image:
         """What a chain takes, its pixels read from the disk only where they are looked at."""
@@ -116,6 +118,14 @@ def open_photographs(
     return Photographs(usable, left_out, len(opener.damaged))
 
 
+class Stored(NamedTuple):
+    """A file in the store."""
+
+    image: StoredImage
+    content: str
+    """The hash of the file's content."""
+
+
 class Opener:
     """Opens photographs for a chain: from the store where they are there, else from their files."""
 
@@ -131,20 +141,20 @@ class Opener:
 
     def known(self, job: Job) -> Photograph | str | None:
         """What open gives, without reading any file; None where one has to be read."""
-        stored: list[StoredImage] = []
+        stored: list[Stored] = []
         for recording, path in zip(job.recordings, job.paths, strict=True):
             content = self.index.known_content(path)
             image = self.index.known_image(self._name(job, recording, content)) if content else None
             if image is None:
                 return None
-            stored.append(image)
-        return self._checked(job, tuple(stored))
+            stored.append(Stored(image, content))
+        return self._checked(job, stored)
 
     def open(self, job: Job) -> Photograph | str:
         """The photograph, or the line that says why it is left out."""
         try:
             files = zip(job.recordings, job.paths, strict=True)
-            return self._checked(job, tuple(self._stored(job, recording, path) for recording, path in files))
+            return self._checked(job, [self._stored(job, recording, path) for recording, path in files])
         except BadImage as error:
             return str(error)
         except UserError as error:
@@ -153,9 +163,12 @@ class Opener:
             file = error.filename or job.recordings[0].file
             return f"{file}: cannot be read ({error.strerror}); allow it or remove it"
 
-    def _stored(self, job: Job, recording: Recording, path: str) -> StoredImage:
+    def _stored(self, job: Job, recording: Recording, path: str) -> Stored:
+        content = self.index.known_content(path) or self.index.content(path)
+        return Stored(self._image(job, recording, path, self._name(job, recording, content)), content)
+
+    def _image(self, job: Job, recording: Recording, path: str, name: str) -> StoredImage:
         """The file in the store, as the chain's head leaves it; decoded now if it is not there or damaged."""
-        name = self._name(job, recording, self.index.known_content(path) or self.index.content(path))
         if known := self.index.known_image(name):
             return known
         if (STORE / name).exists():
@@ -175,11 +188,12 @@ class Opener:
         key = f"{FORMAT}|{job.source.reader(recording)}|{recording.gain}|{head}|{content}"
         return f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.npy"
 
-    def _checked(self, job: Job, stored: tuple[StoredImage, ...]) -> Photograph | str:
+    def _checked(self, job: Job, stored: list[Stored]) -> Photograph | str:
         """The photograph, or the line that says why the chain or the generator cannot take it."""
-        mistake = self.mistake(*((one.dtype, one.shape, one.metadata) for one in stored))
+        images, contents = zip(*stored, strict=True)
+        mistake = self.mistake(*((one.dtype, one.shape, one.metadata) for one in images))
         if mistake is None:
-            return Photograph(job.recordings[0].file, job.entry, stored)
+            return Photograph(job.recordings[0].file, job.entry, images, contents)
         return f"{job.recordings[0].file}: {mistake}"
 
     def _mistake(self, *described: tuple) -> str | None:

@@ -36,7 +36,7 @@ class Logbook:
         self.first = batches.process.first
         self.print_line = print_line
         self.folder, self.begun_at = LOGS / name if self.first else None, iteration
-        self.batch_size = batches.batch_size
+        self.batches = batches
         self.device = batches.device
         self.until = until
         hidden = not (self.first and sys.stderr.isatty())
@@ -57,7 +57,8 @@ class Logbook:
         now = time.monotonic()
         speed = (iteration - self.noted) / (now - self.noted_at)
         self.noted, self.noted_at = iteration, now
-        means = self.recent.take() | {"speed/images_per_second": speed * self.batch_size}
+        batch_size = self.batches.stages[self.batches.stage(iteration)].batch_size
+        means = self.recent.take() | {"speed/images_per_second": speed * batch_size}
         for name, value in means.items():
             self.curves.scalar(name, value, iteration)
         status = self._status(means)
@@ -94,12 +95,11 @@ class Logbook:
         if not best:
             self.say(f"{run}: no savepoint had a finite loss, so there is no best model")
             return
-        metrics = best["validation"]
-        kind = "psnr_raw" if "psnr_raw" in metrics["restored"] else "psnr_srgb"
-        noisy, restored = metrics["degraded"][kind], metrics["restored"][kind]
+        measured = f"on {best['n_imgs_test']} validation photographs: {_gain(best['validation'])}\n"
+        if held_out := best.get("held_out"):
+            measured += f"on {held_out['n_imgs']} photographs that were held out: {_gain(held_out)}\n"
         self.say(
-            f"best model, of iteration {best['iteration']}, on {best['n_imgs_test']} validation photographs: "
-            f"noisy PSNR {noisy:.2f} dB, restored PSNR {restored:.2f} dB ({restored - noisy:+.2f} dB, {kind[5:]})\n"
+            f"best model, of iteration {best['iteration']}, {measured}"
             f"weights and how they were made: {run / 'best.pth'}, {run / 'best.json'}\n"
             f"curves and pictures: tensorboard --logdir {LOGS}\n"
             f"use it: python -m restore.test --model {run} --input <folder of photographs> --output results"
@@ -140,6 +140,13 @@ class Logbook:
         if self.device.type == "cuda":
             parts.append(f"GPU {torch.cuda.max_memory_allocated(self.device) / 2**30:.1f} GiB")
         return ", ".join(parts)
+
+
+def _gain(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    """The PSNR of the images as they went in and of the restored ones."""
+    kind = "psnr_raw" if "psnr_raw" in metrics["degraded"] else "psnr_srgb"
+    noisy, restored = metrics["degraded"][kind], metrics["restored"][kind]
+    return f"noisy PSNR {noisy:.2f} dB, restored PSNR {restored:.2f} dB ({restored - noisy:+.2f} dB, {kind[5:]})"
 
 
 class Curves:

@@ -9,14 +9,23 @@ from restore.runs.checkpoints import OPTIONS
 from restore.training.assembly import Parts
 from restore.training.guard import non_finite_part
 
-CHANGEABLE = ("accumulation", "total_epochs", "total_iterations", "validate_every", "workers")
+CHANGEABLE = (
+    "accumulation",
+    "early_stopping",
+    "held_out_path",
+    "keep",
+    "total_epochs",
+    "total_iterations",
+    "validate_every",
+    "workers",
+)
 """Keys of the option file that a continued run can follow; all else it goes on with as it was begun."""
 
 
 def refuse_changes(overrides: list[str]) -> None:
     """UserError for overrides that a continued run could not follow: its state holds the rest as it was begun."""
     keys = [override.partition("=")[0] for override in overrides]
-    if changed := [key for key in keys if key not in CHANGEABLE]:
+    if changed := [key for key in keys if key.partition(".")[0] not in CHANGEABLE]:
         raise UserError(
             *(f"--set {key}: a run is continued as it was begun; start a new one with -opt" for key in changed),
             f"with --resume only {', '.join(CHANGEABLE)} can be set",

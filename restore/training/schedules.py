@@ -19,6 +19,10 @@ class Schedule:
         """The learning rate of the update that makes this iteration, counted from 1."""
         raise NotImplementedError
 
+    def at(self, iteration: int) -> "Schedule":
+        """What hears of the savepoint at this iteration: of several schedules in a row the one that is in force."""
+        return self
+
     def after_validation(self, loss: float) -> None:
         """Hears of a savepoint's validation loss. Most schedules take no notice."""
 

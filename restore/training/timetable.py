@@ -2,24 +2,29 @@
 
 import math
 
+from restore.data.batches import Batches
 from restore.training.option_file import TrainingOptions
 
 
 class Timetable:
-    """A run counted in iterations, each one update.
+    """A run counted in iterations, each one update; which epoch an iteration belongs to is asked of the batches."""
 
-    per_epoch  iterations to one pass over the training photographs
-    """
-
-    def __init__(self, options: TrainingOptions, per_epoch: int):
-        self.per_epoch = per_epoch
-        self.last = min(options.total_epochs * per_epoch, options.total_iterations or math.inf)
-        self.every = options.validate_every or per_epoch
+    def __init__(self, options: TrainingOptions, batches: Batches):
+        self.batches = batches
+        self.every = options.validate_every
+        self.last = min(batches.iterations(options.total_epochs), options.total_iterations or math.inf)
 
     def is_savepoint(self, iteration: int) -> bool:
         """Whether to validate and save after this iteration; the last one always is."""
-        return iteration > 0 and (iteration % self.every == 0 or iteration == self.last)
+        return iteration > 0 and (iteration == self.last or self.is_nth_savepoint(iteration, 1))
+
+    def is_nth_savepoint(self, iteration: int, n: int) -> bool:
+        """Whether this is every n-th of the savepoints, which are validate_every iterations or an epoch apart."""
+        if self.every:
+            return iteration % (n * self.every) == 0
+        epoch = self.batches.epoch(iteration)
+        return epoch % n == 0 and iteration == self.batches.iterations(epoch)
 
     def epoch(self, iteration: int) -> int:
         """The epoch, from 1, that this iteration belongs to."""
-        return math.ceil(iteration / self.per_epoch)
+        return self.batches.epoch(iteration)

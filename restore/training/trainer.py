@@ -1,7 +1,7 @@
 """One update of the networks: the step."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from losses import WeightedLoss
 from options.errors import Diverged
 from restore.data.batches import Batch
 from restore.networks.base import Generator
+from restore.training.averaging import EMA, Average
 from restore.training.guard import RETURNS, Guard, all_finite, first_non_finite, first_non_finite_layer
 from restore.training.optimizers import Optimizer, step_if
 from restore.training.precision import Precision
@@ -89,7 +90,8 @@ class Trainer:
     optimizer  the section of which each network gets an optimiser of its own
     schedule   the learning rate of both
     grad_clip  longest gradient of a network, as the norm over all its parameters
-    compile    whether the generator is compiled, for inputs of one size
+    ema        the section of a moving average of the generator's weights, which becomes the model
+    compile    whether the generator is compiled, anew for each size of its inputs
     anomaly    whether the layer is looked for where a loss or gradient ceases to be finite
 
     An update may be made in several parts, which takes less memory: the losses of a part count by its share of the
@@ -110,12 +112,13 @@ class Trainer:
         device: torch.device,
         *,
         grad_clip: float | None = None,
+        ema: EMA | None = None,
         compile: bool = False,
         anomaly: bool = False,
     ):
         self.generator = generator.to(device, memory_format=generator.memory_format).train()
-        # The crops of a run have one size, and a graph for any size takes much longer to make.
-        self.forward = torch.compile(self.generator, dynamic=False) if compile else self.generator
+        self.average = Average(self.generator, ema.decay) if ema else None
+        self.forward = compiled(self.generator) if compile else self.generator
         self.discriminator = discriminator and discriminator.to(device).train()
         self.loss = loss.to(device)
         self.schedule = schedule
@@ -133,6 +136,7 @@ class Trainer:
         self.parts: dict[str, HasState] = {
             **self.networks,
             **{f"optimizer/{name}": optimizer for name, optimizer in self.optimizers.items()},
+            **({"average": self.average} if self.average else {}),
             "schedule": schedule,
             "scaler": self.scaler,
             "guard": self.guard,
@@ -144,7 +148,7 @@ class Trainer:
     @property
     def model(self) -> nn.Module:
         """What is validated and saved."""
-        return self.generator
+        return self.average.network if self.average else self.generator
 
     @property
     def iteration(self) -> int:
@@ -170,6 +174,8 @@ class Trainer:
         try:
             report = self._update(parts)
             self.guard.passed()
+            if self.average:
+                self.average.update(self.generator)
         except NonFinite as fault:
             seen = (part.degraded for part in parts) if self.anomaly else ()
             layers = (first_non_finite_layer(self.generator, degraded) for degraded in seen)
@@ -236,7 +242,7 @@ class Trainer:
 
     def end_savepoint(self, validation_loss: float) -> None:
         """Lets the learning rate follow the validation loss, and remembers the lowest."""
-        self.schedule.after_validation(validation_loss)
+        self.schedule.at(self.iteration).after_validation(validation_loss)
         self.progress.validated = self.iteration
         self.progress.best_loss = min(self.progress.best_loss, validation_loss)
 
@@ -263,6 +269,12 @@ class Trainer:
         """Takes a state back; the networks, options and losses must be those that it was made with."""
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
+
+
+def compiled(generator: Generator) -> Callable[[Tensor], Tensor]:
+    """The generator as torch.compile makes it, with a graph for each size of image: one for all takes much longer."""
+    torch._dynamo.config.recompile_limit = 64  # with 8, the default, a run of several stages would fall back to none
+    return torch.compile(generator, dynamic=False)
 
 
 def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor], share: float) -> None:
