@@ -161,11 +161,14 @@ class Batches:
 
     def after(self, iteration: int, until: int) -> Iterator[Batch]:
         """The batches of the iterations from iteration + 1 to until, on the device."""
+        return _on_device(self._loaders(iteration, until), self.device)
+
+    def _loaders(self, iteration: int, until: int) -> Iterator[DataLoader]:
+        """One for each stage, made when it begins."""
         ends = [stage.begin for stage in self.stages[1:]] + [until]
         for number, (stage, end) in enumerate(zip(self.stages, ends, strict=True)):
-            positions = self._positions(number, range(max(iteration, stage.begin), min(until, end)))
-            if min(until, end) > max(iteration, stage.begin):
-                yield from _on_device(_loader(stage.samples, positions, self.workers, self.device), self.device)
+            if numbers := range(max(iteration, stage.begin), min(until, end)):
+                yield _loader(stage.samples, self._positions(number, numbers), self.workers, self.device)
 
     def stage(self, iteration: int) -> int:
         """The number, from 0, of the stage that this iteration, from 1, belongs to."""
@@ -220,7 +223,7 @@ class ValidationBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         positions = [[(0, index)] for index in range(len(self.samples))]
-        return _on_device(_loader(self.samples, positions, self.workers, self.device), self.device)
+        return _on_device([_loader(self.samples, positions, self.workers, self.device)], self.device)
 
 
 def seeded_generator(*key: int | str) -> torch.Generator:
@@ -247,10 +250,11 @@ def _loader(samples: Samples, positions: Iterable, workers: int | None, device: 
     )
 
 
-def _on_device(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
+def _on_device(loaders: Iterable[DataLoader], device: torch.device) -> Iterator[Batch]:
     try:
-        for batch in loader:
-            yield batch.to(device)
+        for loader in loaders:
+            for batch in loader:
+                yield batch.to(device)
     except Exception as error:
         if not loader.num_workers:
             raise

@@ -1,6 +1,6 @@
 """When a run ends, and when it stops to validate and save."""
 
-import math
+import sys
 
 from restore.data.batches import Batches
 from restore.training.option_file import TrainingOptions
@@ -12,7 +12,7 @@ class Timetable:
     def __init__(self, options: TrainingOptions, batches: Batches):
         self.batches = batches
         self.every = options.validate_every
-        self.last = min(batches.iterations(options.total_epochs), options.total_iterations or math.inf)
+        self.last: int = min(batches.iterations(options.total_epochs), options.total_iterations or sys.maxsize)
 
     def is_savepoint(self, iteration: int) -> bool:
         """Whether to validate and save after this iteration; the last one always is."""
