@@ -212,9 +212,8 @@ class Run:
         self.patience.after_validation(report)
         self.checkpoints.save_state(state_of(self.parts))
         keep, timetable = self.options.keep, self.timetable
-        self.checkpoints.remove_models(
-            keep.last, lambda n: keep.every is not None and timetable.is_nth_savepoint(n, keep.every)
-        )
+        every = keep.every or timetable.last + 1
+        self.checkpoints.remove_models(keep.last, lambda iteration: timetable.is_nth_savepoint(iteration, every))
         self.logbook.validation(trainer.iteration, report, best)
         self.report = report
         self.stopped = self.on_savepoint(trainer.iteration, report) is True
