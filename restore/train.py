@@ -1,5 +1,6 @@
 """python -m restore.train: trains a network as an option file describes, and writes the run to model_zoo/."""
 
+import copy
 import math
 import sys
 
@@ -81,6 +82,11 @@ class RunReport(NamedTuple):
     """The information file of the best model; empty if no savepoint was reached."""
     last: ValidationReport | None
     """The report of the last savepoint that this call reached; None if it reached none."""
+    held_out: dict[str, Any] | None
+    """What the best model reaches on held_out_path, as in its information file; None if nothing was held out or the run
+    did not come to its end."""
+    stopped_early: bool
+    """Whether early_stopping ended the run."""
 
 
 def run(
@@ -134,42 +140,54 @@ class Run:
     ):
         self.options = options
         self.parts = parts
-        self.trainer, self.batches, self.validation, self.timetable = parts
+        self.trainer, self.batches, self.validation, self.held_out, self.timetable, self.patience = parts
         self.checkpoints = checkpoints
         self.on_savepoint = on_savepoint
         self.logbook = Logbook(checkpoints.folder, options, parts, say)
-        self.last = self.timetable.last
-        """The iteration to end at; on_savepoint can make it an earlier one."""
         self.report: ValidationReport | None = None
+        self.stopped = False
+        """Whether on_savepoint ended the run."""
 
     def train(self) -> RunReport:
         """Trains to the last iteration. A run that diverges goes back to the last saved state."""
         trainer, checkpoints = self.trainer, self.checkpoints
         with self.logbook, self.saving_when_stopped(), Interruption() as interruption:
-            while trainer.iteration < self.last or self.savepoint_is_due():
+            while not self.ended():
                 try:
                     self.updates(interruption)
                 except Diverged as reason:
                     message = trainer.go_back(checkpoints.load_state(), reason)
                     checkpoints.save_state(state_of(self.parts))
                     self.logbook.went_back(trainer.iteration, message)
+            if self.patience.is_over:
+                self.logbook.say(f"stopped early, at iteration {trainer.iteration}: {self.patience.reason()}")
+            if not self.stopped:
+                self.measure_held_out()
             best = checkpoints.best()
             self.logbook.summary(checkpoints.folder, best)
-        return RunReport(checkpoints.folder, trainer.iteration, best, self.report)
+        return RunReport(
+            checkpoints.folder, trainer.iteration, best, self.report, best.get("held_out"), self.patience.is_over
+        )
 
     def updates(self, interruption: Interruption) -> None:
         """Makes the updates from the trainer's iteration to the last, and the savepoints between them."""
         trainer, logbook = self.trainer, self.logbook
         if self.savepoint_is_due():  # the run was stopped before it was complete
             self.savepoint()
-        for batch in logbook.watched(self.batches.after(trainer.iteration, self.last)):
+        if self.ended():
+            return
+        for batch in logbook.watched(self.batches.after(trainer.iteration, self.timetable.last)):
             terms = trainer.step(batch.parts(self.options.accumulation))
             logbook.progress(trainer.iteration, terms, trainer.guard.take_notices())
             if self.savepoint_is_due():
                 self.savepoint()
             interruption.check()
-            if trainer.iteration == self.last:
+            if self.ended():
                 return
+
+    def ended(self) -> bool:
+        done = self.trainer.iteration >= self.timetable.last and not self.savepoint_is_due()
+        return self.stopped or self.patience.is_over or done
 
     def savepoint_is_due(self) -> bool:
         trainer = self.trainer
@@ -187,17 +205,32 @@ class Run:
         best = report.loss < trainer.progress.best_loss
         self.checkpoints.save_model(trainer.iteration, trainer.model.state_dict(), self.information(report), best)
         trainer.end_savepoint(report.loss)
+        self.patience.after_validation(report)
         self.checkpoints.save_state(state_of(self.parts))
+        keep, timetable = self.options.keep, self.timetable
+        every = keep.every or timetable.last + 1
+        self.checkpoints.remove_models(keep.last, lambda iteration: timetable.is_nth_savepoint(iteration, every))
         self.logbook.validation(trainer.iteration, report, best)
         self.report = report
-        if self.on_savepoint and self.on_savepoint(trainer.iteration, report) is True:
-            self.last = trainer.iteration
+        self.stopped = self.on_savepoint is not None and self.on_savepoint(trainer.iteration, report) is True
+
+    def measure_held_out(self) -> None:
+        """Measures the best model on held_out_path, unless that was done before."""
+        best, photographs = self.checkpoints.best(), self.held_out
+        paths = self.options.model_dump(mode="json")["held_out_path"]
+        if not best or photographs is None or best.get("held_out", {}).get("path") == paths:
+            return
+        model = copy.deepcopy(self.trainer.model)
+        model.load_state_dict(self.checkpoints.best_weights())
+        report = validate(model, self.trainer.loss, photographs)
+        measured = {"loss": report.loss, "restored": report.restored, "degraded": report.degraded}
+        self.checkpoints.add_to_best(held_out={"path": paths, "n_imgs": len(photographs.samples)} | measured)
 
     def information(self, report: ValidationReport) -> dict[str, Any]:
         """The information file of the model at this iteration."""
         trainer = self.trainer
         return describe(
-            self.options,
+            self.options.of_stage(self.batches.stage(trainer.iteration)),
             report,
             epoch=self.timetable.epoch(trainer.iteration),
             iteration=trainer.iteration,
@@ -208,6 +241,7 @@ class Run:
             n_imgs_train=len(self.batches.samples),
             n_imgs_test=len(self.validation.samples),
             final_test_loss=self.logbook.training_loss(),
+            stopped_early=self.patience.ends_with(report) and trainer.iteration < self.timetable.last,
         )
 
     @contextmanager

@@ -40,7 +40,7 @@ def test_plateau_has_the_values_of_torchs_own(factor, patience, min_lr):
     )
     for iteration, loss in enumerate(wandering(300), 1):
         assert ours.rate(iteration) == optimizer.param_groups[0]["lr"]
-        ours.after_validation(loss)
+        ours.after_validation(iteration, loss)
         theirs.step(loss)
 
 
@@ -49,12 +49,12 @@ def test_plateau_goes_on_from_its_state_as_if_nothing_had_been():
     section = {"class_name": "ReduceLROnPlateau", "factor": 0.9, "patience": 2}
     whole, parted, resumed = (schedule_of(**section) for _ in range(3))
     for loss in losses:
-        whole.after_validation(loss)
+        whole.after_validation(1, loss)
     for loss in losses[:47]:
-        parted.after_validation(loss)
+        parted.after_validation(1, loss)
     resumed.load_state_dict(copy.deepcopy(parted.state_dict()))
     for loss in losses[47:]:
-        resumed.after_validation(loss)
+        resumed.after_validation(1, loss)
     assert resumed.rate(1) == whole.rate(1) < 1e-3
 
 
@@ -71,7 +71,7 @@ def test_cosine_has_the_values_of_torchs_own_at_every_update():
 def test_cosine_follows_from_the_iteration_alone():
     ours = schedule_of(class_name="Cosine")
     before = [ours.rate(iteration) for iteration in (3, 70, 100)]
-    ours.after_validation(5.0)
+    ours.after_validation(10, 5.0)
     assert [ours.rate(iteration) for iteration in (3, 70, 100)] == before
     assert ours.rate(1) == 1e-3
     assert ours.rate(100) < 1e-6

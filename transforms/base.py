@@ -7,6 +7,7 @@ import numpy as np
 from torch import Generator
 
 from options.base import Options
+from options.errors import UserError
 from transforms.images import Image, Pair
 from transforms.sensor.layout import RGGB, SRGB, Layout
 from transforms.sensor.mosaic import Mosaic
@@ -70,6 +71,10 @@ class Transform(Options):
     def size(self) -> tuple[int, int] | None:
         """(height, width) [px] of what it gives, where that is the same for every image."""
         return None
+
+    def with_size(self, side: int) -> "Transform":
+        """The same with the size side x side, of a transform that has a size: how a stage of a run changes the crop."""
+        raise UserError(f"{self.class_name} has a fixed size; leave crop_size out, or use a RandomCrop")
 
     def __call__(self, image: Any, rng: Generator) -> Any:
         raise NotImplementedError

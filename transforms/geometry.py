@@ -30,6 +30,9 @@ class Crop(Transform):
     def size(self) -> tuple[int, int]:
         return self.h, self.w
 
+    def with_size(self, side: int) -> "Crop":
+        return self.model_copy(update={"h": side, "w": side})
+
     def smallest_input(self, height: int, width: int) -> tuple[int, int]:
         return self.h, self.w
 

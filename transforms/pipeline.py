@@ -143,6 +143,13 @@ class Pipeline:
             return np.concatenate([as_stored(strip) for strip in image.strips(ROWS)])
         return image
 
+    def with_size(self, side: int) -> list[Transform]:
+        """The transforms with another size of the samples, by the one that decides it; UserError where none does."""
+        sized = [number for number, step in enumerate(self.transforms) if step.size]
+        if not sized:
+            raise UserError("no transform cuts the photographs to a size; add a RandomCrop")
+        return [step.with_size(side) if n == sized[-1] else step for n, step in enumerate(self.transforms)]
+
     def for_whole_images(self) -> "Pipeline":
         """The chain that degrades a whole photograph, for the model itself to condition: without crops and turns."""
         return Pipeline(tuple(step for step in self.transforms if not (step.moves or step.needs_noise)))

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -71,7 +71,7 @@ class Samples(Dataset):
     def __getitem__(self, position: tuple[int, int]) -> tuple[Sample, str]:
         """The sample of this (epoch, index), and the file of its photograph."""
         epoch, index = position
-        photograph = self.photographs[index]
+        photograph = self.photographs[index % len(self)]  # an epoch may take several crops of each
         sample = self.pipeline(photograph.image(), seeded_generator(self.seed, self.purpose, epoch, index))
         return sample, printable(photograph.source)
 
@@ -93,49 +93,125 @@ def _stacked(values: list[Any]) -> Any:
     return first
 
 
+class Stage(NamedTuple):
+    """A part of a run, and what its batches are made of."""
+
+    begin: int
+    """Iterations made before it."""
+    samples: Samples
+    """Of the same photographs in all stages."""
+    batch_size: int
+
+
+class Place(NamedTuple):
+    """Where a batch stands among the crops of an epoch."""
+
+    epoch: int
+    """Counted from 0."""
+    used: int
+    """Crops of this epoch that are in earlier batches."""
+
+
 class Batches:
     """The training batches, counted through all epochs: the n-th batch is the same in every run.
 
+    An epoch is crops_per_photograph crops of every photograph, in an order of its own. Crops that do not fill a batch
+    wait for another epoch. A stage continues in the middle of the epoch where the one before it ended.
+
+    stages   the first begins at iteration 0; a run without stages has one
     process  its rank and count say which part of each batch this process makes
-    Raises UserError if there are fewer photographs than one batch holds.
+    Raises UserError if an epoch has fewer crops than one batch holds.
     """
 
     def __init__(
         self,
-        samples: Samples,
-        batch_size: int,
+        stages: Sequence[Stage],
         workers: int | None,
         device: torch.device,
         process: Process = Process(),
+        crops_per_photograph: int = 1,
     ):
-        if len(samples) < batch_size:
-            raise UserError(
-                f"batch_size: {batch_size} given, but training_path holds only {len(samples)} usable photographs; "
-                f"lower batch_size or add photographs"
-            )
-        self.samples = samples
-        self.batch_size = batch_size
+        self.stages = tuple(stages)
+        self.samples = stages[0].samples
         self.workers = workers
         self.device = device
         self.process = process
-        self.per_epoch = len(samples) // batch_size
-        """Iterations of one epoch. Photographs that do not fill a batch are left out of the epoch."""
+        self.crops = crops_per_photograph * len(self.samples)
+        """Crops to an epoch."""
+        self._check_sizes()
+        self.places = [Place(0, 0)]
+        """Where each stage begins."""
+        for stage in self.stages[1:]:
+            self.places.append(self._place(len(self.places) - 1, stage.begin))
+
+    def _check_sizes(self) -> None:
+        for number, stage in enumerate(self.stages):
+            if self.crops < stage.batch_size:
+                place = f"stages.{number}: " if len(self.stages) > 1 else ""
+                each = self.crops // len(self.samples)
+                several = f", {each} crops of each to an epoch" if each > 1 else ""
+                raise UserError(
+                    f"{place}batch_size: {stage.batch_size} given, but training_path holds only {len(self.samples)} "
+                    f"usable photographs{several}; lower batch_size, add photographs or raise crops_per_photograph"
+                )
+
+    def of_stage(self, number: int) -> "Batches":
+        """The batches of a run of this stage alone."""
+        stage = self.stages[number]._replace(begin=0)
+        crops = self.crops // len(self.samples)
+        return Batches([stage], self.workers, self.device, self.process, crops)
 
     def after(self, iteration: int, until: int) -> Iterator[Batch]:
         """The batches of the iterations from iteration + 1 to until, on the device."""
-        return _on_device(
-            _loader(self.samples, self._positions(iteration, until), self.workers, self.device), self.device
-        )
+        return _on_device(self._loaders(iteration, until), self.device)
 
-    def _positions(self, begin: int, end: int) -> Iterator[list[tuple[int, int]]]:
-        """The (epoch, index) of the samples of the batches of these numbers, counted from 0."""
-        drawn = None
-        for number in range(begin, end):
-            epoch, place = divmod(number, self.per_epoch)
+    def _loaders(self, iteration: int, until: int) -> Iterator[DataLoader]:
+        """One for each stage, made when it begins."""
+        ends = [stage.begin for stage in self.stages[1:]] + [until]
+        for number, (stage, end) in enumerate(zip(self.stages, ends, strict=True)):
+            if numbers := range(max(iteration, stage.begin), min(until, end)):
+                yield _loader(stage.samples, self._positions(number, numbers), self.workers, self.device)
+
+    def stage(self, iteration: int) -> int:
+        """The number, from 0, of the stage that this iteration, from 1, belongs to."""
+        return max(number for number, stage in enumerate(self.stages) if stage.begin < max(iteration, 1))
+
+    def epoch(self, iteration: int) -> int:
+        """The epoch, from 1, that this iteration, from 1, belongs to; 0 for the iteration 0."""
+        return iteration and self._place(self.stage(iteration), iteration - 1).epoch + 1
+
+    def iterations(self, epochs: int) -> int:
+        """Iterations to the end of so many epochs."""
+        ends = [stage.begin for stage in self.stages[1:]] + [sys.maxsize]
+        for stage, place, end in zip(self.stages, self.places, ends, strict=True):
+            whole = epochs - place.epoch - 1  # epochs behind the one that the stage begins in
+            iteration = stage.begin + self._rest(stage, place) + whole * (self.crops // stage.batch_size)
+            if iteration <= end:
+                break
+        return iteration
+
+    def _rest(self, stage: Stage, place: Place) -> int:
+        """Batches to the end of the epoch."""
+        return (self.crops - place.used) // stage.batch_size
+
+    def _place(self, stage_number: int, number: int) -> Place:
+        """The place of the batch of this number, counted from 0, as one of this stage."""
+        stage, (epoch, used) = self.stages[stage_number], self.places[stage_number]
+        since, rest = number - stage.begin, self._rest(stage, self.places[stage_number])
+        if since < rest:
+            return Place(epoch, used + since * stage.batch_size)
+        epochs, batches = divmod(since - rest, self.crops // stage.batch_size)
+        return Place(epoch + 1 + epochs, batches * stage.batch_size)
+
+    def _positions(self, stage_number: int, numbers: range) -> Iterator[list[tuple[int, int]]]:
+        """The (epoch, index) of the samples of a stage's batches of these numbers, counted from 0."""
+        size, drawn = self.stages[stage_number].batch_size, None
+        for number in numbers:
+            epoch, used = self._place(stage_number, number)
             if epoch != drawn:
                 generator = seeded_generator(self.samples.seed, "order", epoch)
-                order, drawn = torch.randperm(len(self.samples), generator=generator), epoch
-            batch = order[place * self.batch_size :][: self.batch_size]
+                order, drawn = torch.randperm(self.crops, generator=generator), epoch
+            batch = order[used : used + size]
             yield [(epoch, int(index)) for index in batch[self.process.rank :: self.process.count]]
 
 
@@ -149,7 +225,7 @@ class ValidationBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         positions = [[(0, index)] for index in range(len(self.samples))]
-        return _on_device(_loader(self.samples, positions, self.workers, self.device), self.device)
+        return _on_device([_loader(self.samples, positions, self.workers, self.device)], self.device)
 
 
 def seeded_generator(*key: int | str) -> torch.Generator:
@@ -176,10 +252,11 @@ def _loader(samples: Samples, positions: Iterable, workers: int | None, device: 
     )
 
 
-def _on_device(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
+def _on_device(loaders: Iterable[DataLoader], device: torch.device) -> Iterator[Batch]:
     try:
-        for batch in loader:
-            yield batch.to(device)
+        for loader in loaders:
+            for batch in loader:
+                yield batch.to(device)
     except Exception as error:
         if not loader.num_workers:
             raise

@@ -44,6 +44,8 @@ class Photograph(NamedTuple):
     """Number of the entry of training_path or testing_path that it came with."""
     stored: tuple[StoredImage, ...]
     """One, or a pair's two."""
+    contents: tuple[str, ...]
+    """What tells the content of each file from all others, whatever its name."""
 
     def image(self) -> Image:
         """The image that a chain takes. Its pixels are read from the disk only where they are used."""
@@ -115,6 +117,14 @@ def open_photographs(
     return OpenedPhotographs(usable, left_out, len(opener.damaged))
 
 
+class Stored(NamedTuple):
+    """A file in the store."""
+
+    image: StoredImage
+    content: str
+    """The hash of the file's content."""
+
+
 class Opener:
     """Opens photographs for a chain: from the store where they are there, else from their files."""
 
@@ -130,20 +140,20 @@ class Opener:
 
     def known(self, job: Job) -> Photograph | str | None:
         """As open, but without reading any file; None where one has to be read."""
-        stored: list[StoredImage] = []
+        stored: list[Stored] = []
         for file, path in zip(job.files, job.paths, strict=True):
             content = self.index.known_content(path)
             image = self.index.known_image(self._name(job, file, content)) if content else None
-            if image is None:
+            if content is None or image is None:
                 return None
-            stored.append(image)
-        return self._checked(job, tuple(stored))
+            stored.append(Stored(image, content))
+        return self._checked(job, stored)
 
     def open(self, job: Job) -> Photograph | str:
         """The photograph, or the line that says why it is left out."""
         try:
             files = zip(job.files, job.paths, strict=True)
-            return self._checked(job, tuple(self._stored(job, file, path) for file, path in files))
+            return self._checked(job, [self._stored(job, file, path) for file, path in files])
         except BadImage as error:
             return str(error)
         except UserError as error:
@@ -152,9 +162,12 @@ class Opener:
             file = error.filename or job.files[0].path
             return f"{file}: cannot be read ({error.strerror}); allow it or remove it"
 
-    def _stored(self, job: Job, file: ImageFile, path: str) -> StoredImage:
+    def _stored(self, job: Job, file: ImageFile, path: str) -> Stored:
+        content = self.index.known_content(path) or self.index.content(path)
+        return Stored(self._image(job, file, path, self._name(job, file, content)), content)
+
+    def _image(self, job: Job, file: ImageFile, path: str, name: str) -> StoredImage:
         """The file in the store, as the chain's head returns it; decoded now if it is missing or damaged."""
-        name = self._name(job, file, self.index.known_content(path) or self.index.content(path))
         if known := self.index.known_image(name):
             return known
         if (STORE / name).exists():
@@ -174,11 +187,12 @@ class Opener:
         key = f"{FORMAT}|{job.source.reader(file)}|{file.gain}|{head}|{content}"
         return f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.npy"
 
-    def _checked(self, job: Job, stored: tuple[StoredImage, ...]) -> Photograph | str:
+    def _checked(self, job: Job, stored: list[Stored]) -> Photograph | str:
         """The photograph, or the line that says why the chain or the generator cannot take it."""
-        mistake = self.mistake(*((one.dtype, one.shape, one.metadata) for one in stored))
+        images, contents = zip(*stored, strict=True)
+        mistake = self.mistake(*((one.dtype, one.shape, one.metadata) for one in images))
         if mistake is None:
-            return Photograph(job.files[0].path, job.entry, stored)
+            return Photograph(job.files[0].path, job.entry, images, contents)
         return f"{job.files[0].path}: {mistake}"
 
     def _mistake(self, *described: tuple) -> str | None:

@@ -9,7 +9,7 @@ from restore.training.option_file import TrainingOptions
 
 def model_card(options: TrainingOptions, parts: Parts) -> dict[str, str]:
     """The text under each heading."""
-    trainer, batches, validation, timetable = parts
+    trainer, batches, validation, timetable = parts.trainer, parts.batches, parts.validation, parts.timetable
     generator, optimizer, scheduler = options.generator, options.optimizer, options.scheduler
     terms = (f"{name}: {term.class_name}, weight {term.weight:g}" for name, term in options.losses.items())
     return {

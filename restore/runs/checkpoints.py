@@ -3,8 +3,9 @@
 import io
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 from options.errors import Diverged, UserError
 from restore.compute.process import Process
 from restore.files.atomic import cannot_be_made, make_folder, remove_unfinished, write_atomically
-from restore.runs.information import hash_of
+from restore.runs.information import file_of_these_weights, hash_of
 from restore.runs.lock import locked
 from restore.training.guard import non_finite_part
 from restore.training.option_file import TrainingOptions
@@ -25,12 +26,13 @@ STATE = "state.pth"
 OPTIONS = "options.json"
 LOCK = ".lock"
 ROOT = Path("model_zoo")
+MODEL = re.compile(r"model_(\d+)\.(pth|json)")
 
 
 class Checkpoints:
     """The folder of a run. If several processes train together, only the first writes.
 
-    model_<iteration>.pth, .json   the generator's weights at a savepoint, and how they were made
+    model_<iteration>.pth, .json   the generator's weights at a savepoint that is kept, and how they were made
     best.pth, best.json            the model with the lowest validation loss
     state.pth                      all that an identical continuation needs
     options.json                   the options as resolved, itself an option file
@@ -51,7 +53,14 @@ class Checkpoints:
         with locked(self.folder / LOCK, str(self.folder)):
             remove_unfinished(self.folder)
             self.save_options()
+            self._mend_best()
             yield
+
+    def _mend_best(self) -> None:
+        """After a kill between best.pth and best.json: writes the best.json that belongs to best.pth."""
+        path = self.folder / "best.json"
+        if (own := file_of_these_weights(path)) != path:
+            self._write(path.name, own.read_bytes())
 
     def save_model(self, iteration: int, weights: dict[str, Tensor], information: dict[str, Any], best: bool) -> None:
         """Writes a savepoint's model and its information file; the best model also as best.pth and best.json.
@@ -60,10 +69,32 @@ class Checkpoints:
         by the hash of the weights, and finds the right information file beside model_<iteration>.pth, written before.
         """
         content = _serialised(weights)
-        text = json.dumps(information | {"weights_hash": hash_of(content)}, indent=2, allow_nan=False).encode()
+        text = _as_json(information | {"weights_hash": hash_of(content)})
         for name in (f"model_{iteration}", "best") if best else (f"model_{iteration}",):
             self._write(f"{name}.pth", content)
             self._write(f"{name}.json", text)
+
+    def remove_models(self, last: int, stays: Callable[[int], bool]) -> None:
+        """Removes the models of all savepoints but so many last ones and those of the iterations that stay.
+
+        The weights go first: a process killed between leaves no weights without their information.
+        """
+        if not self.process.first:
+            return
+        found = {int(match[1]) for file in self.folder.iterdir() if (match := MODEL.fullmatch(file.name))}
+        for iteration in sorted(found)[:-last]:
+            if not stays(iteration):
+                with suppress(OSError):  # to be tried again at the next savepoint
+                    for kind in ("pth", "json"):
+                        (self.folder / f"model_{iteration}.{kind}").unlink(missing_ok=True)
+
+    def best_weights(self) -> dict[str, Tensor]:
+        """The weights of the best model so far."""
+        return torch.load(self.folder / "best.pth", map_location="cpu", weights_only=True)
+
+    def add_to_best(self, **found: Any) -> None:
+        """Adds what was found out about the best model to its information."""
+        self._write("best.json", _as_json(self.best() | found))
 
     def best(self) -> dict[str, Any]:
         """The information of the best model so far; empty before the first savepoint with a finite loss."""
@@ -140,6 +171,10 @@ def _made(folder: Path) -> bool:
     except OSError as error:
         raise cannot_be_made(folder, error) from error
     return True
+
+
+def _as_json(information: dict[str, Any]) -> bytes:
+    return json.dumps(information, indent=2, allow_nan=False).encode()
 
 
 def _serialised(content: Any) -> bytes:

@@ -24,11 +24,13 @@ SOFTWARE = ("torch", "torchvision", "numpy", "scikit-image")
 FAMILIES = {"pixel": "Pixel", "gan": "GAN", "feature": "Feature"}
 
 
-def describe(options: TrainingOptions, report: ValidationReport, **progress: float | None) -> dict[str, Any]:
+def describe(options: TrainingOptions, report: ValidationReport, **progress: float | bool | None) -> dict[str, Any]:
     """The information file of a savepoint's model.
 
+    options   as they are in the stage that the run is in
     progress  epoch, iteration, total_iterations, duration [minutes], last_learning_rate, number_params, n_imgs_train,
-              n_imgs_test, final_test_loss (the training loss at that point)
+              n_imgs_test, final_test_loss (the training loss at that point), stopped_early (whether the run ended here
+              although more iterations were asked for)
     "validation" holds the metrics of the restored images and those of the degraded images, for comparison.
     """
     generator = options.generator
@@ -50,6 +52,7 @@ def describe(options: TrainingOptions, report: ValidationReport, **progress: flo
         "initial_learning_rate": options.optimizer.initial_learning_rate * options.optimizer.scale(options.batch_size),
         **options.scheduler.information(),
         "amp": options.amp,
+        "ema": options.ema and options.ema.model_dump(mode="json"),
         "seed": options.seed,
         **options.model_dump(mode="json", include={"training_path", "testing_path"}),
         "transforms_train": _numbered(options.transforms_train),
@@ -73,7 +76,7 @@ class Information:
     """
 
     def __init__(self, path: Path):
-        path = _file_of_these_weights(path)
+        path = file_of_these_weights(path)
         if not path.exists():
             raise UserError(
                 f"{path}: not there, and it says how to use the model; put the information file beside the weights, "
@@ -109,7 +112,7 @@ def hash_of(weights: bytes) -> str:
     return hashlib.blake2b(weights, digest_size=16).hexdigest()
 
 
-def _file_of_these_weights(path: Path) -> Path:
+def file_of_these_weights(path: Path) -> Path:
     """The information file that belongs to the weights beside path.
 
     A run that was killed between writing best.pth and best.json has a best.json of older weights. Then it is the

@@ -9,14 +9,24 @@ from restore.runs.checkpoints import OPTIONS
 from restore.training.assembly import Parts
 from restore.training.guard import non_finite_part
 
-CHANGEABLE = ("accumulation", "total_epochs", "total_iterations", "trackers", "validate_every", "workers")
+CHANGEABLE = (
+    "accumulation",
+    "early_stopping",
+    "held_out_path",
+    "keep",
+    "total_epochs",
+    "total_iterations",
+    "trackers",
+    "validate_every",
+    "workers",
+)
 """Keys of the option file that may change when a run is continued."""
 
 
 def refuse_changes(overrides: list[str]) -> None:
     """UserError for an override of another key."""
     keys = [override.partition("=")[0] for override in overrides]
-    if changed := [key for key in keys if key not in CHANGEABLE]:
+    if changed := [key for key in keys if key.partition(".")[0] not in CHANGEABLE]:
         raise UserError(
             *(f"--set {key}: cannot change when a run is continued; start a new run with -opt" for key in changed),
             f"with --resume only {', '.join(CHANGEABLE)} can be set",

@@ -14,11 +14,15 @@ from restore.evaluation.metrics import SSIM_WINDOW
 from restore.networks.base import NetworkOptions
 from restore.networks.discriminators import DiscriminatorBase
 from restore.training.optimizers import Optimizer
+from restore.training.savepoints import EarlyStopping
 from restore.training.schedules import ScheduleOptions
+from restore.training.stages import StageOptions
 from transforms import Pipeline
 
 CHAINS = {"transforms_train": "training_path", "transforms_test": "testing_path"}
 """The images that each chain is applied to."""
+PATHS = {"training_path": "transforms_train", "testing_path": "transforms_test", "held_out_path": "transforms_test"}
+"""The chain that the photographs of each path go through."""
 
 
 def contradictions(sections: Mapping[str, Any]) -> list[str]:
@@ -38,14 +42,30 @@ def contradictions(sections: Mapping[str, Any]) -> list[str]:
         apply(partial(_nothing_to_learn, chain), chain, path, "generator")
         apply(partial(_unlike_channels, chain), chain, "generator")
         apply(partial(_unlike_scale, chain), chain, path, "generator")
-        apply(partial(_unlike_layout, chain, path), chain, path)
-        apply(partial(_unfit_pairs, chain, path), chain, path)
         apply(partial(_without_effect, chain), chain)
         apply(partial(_too_small_for_losses, chain), chain, "losses")
+    for path, chain in PATHS.items():
+        apply(partial(_unlike_layout, chain, path), chain, path)
+        apply(partial(_unfit_pairs, chain, path), chain, path)
     apply(_unlike_conditioning, "transforms_train", "transforms_test")
     apply(_no_batch, "transforms_train", "batch_size")
     apply(_unmeasurable, "transforms_test")
-    apply(_too_small_for_discriminator, "transforms_train", "discriminator")
+    apply(partial(_too_small_for_discriminator, "transforms_train"), "transforms_train", "discriminator")
+    for number, stage in enumerate(known.get("stages") or []):
+        here = f"stages.{number}"
+        crop = f"{here}: transforms_train"
+        if stage.crop_size and "transforms_train" in known:
+            resized, mistakes = _resized(here, known["transforms_train"], stage.crop_size)
+            known |= {crop: resized} if resized else {}
+            found += mistakes
+        apply(partial(_too_small_for_losses, crop), crop, "losses")
+        apply(partial(_too_small_for_discriminator, crop), crop, "discriminator")
+        if stage.batch_size:
+            apply(partial(_no_batch, batch_size=stage.batch_size), "transforms_train")
+            apply(partial(_uneven_parts, stage.batch_size, here=f"{here}: "), "accumulation")
+    apply(_endless_stages, "stages")
+    apply(_nothing_to_restart, "stages", "restart_schedule")
+    apply(_unmeasured, "transforms_test", "early_stopping")
     apply(losses.mistakes_of_the_set, "losses")
     apply(losses.contradictions, "losses", "discriminator")
     apply(_unlike_rates, "optimizer", "scheduler")
@@ -63,6 +83,18 @@ def _built_chains(sections: Mapping[str, Any]) -> tuple[dict[str, Pipeline], lis
             except UserError as error:
                 found += str(error).splitlines()
     return chains, found
+
+
+def _resized(here: str, chain: Pipeline, side: int) -> tuple[Pipeline | None, list[str]]:
+    """The chain of a stage, or a line for each mistake in it."""
+    try:
+        resized = chain.with_size(side)
+    except UserError as error:
+        return None, [f"{here}.crop_size: {side} given, but in transforms_train {error}"]
+    try:
+        return transforms.build(resized, f"{here}: transforms_train"), []
+    except UserError as error:
+        return None, str(error).splitlines()
 
 
 def _nothing_to_learn(here: str, chain: Pipeline, sources: list[Source], generator: NetworkOptions) -> list[str]:
@@ -100,19 +132,19 @@ def _unlike_scale(here: str, chain: Pipeline, sources: list[Source], generator: 
     ]
 
 
-def _unlike_layout(here: str, path: str, chain: Pipeline, sources: list[Source]) -> list[str]:
+def _unlike_layout(here: str, path: str, chain: Pipeline, sources: list[Source] | None) -> list[str]:
     return [
         f"{path}.{number}: {source.class_name} holds {source.layout.name} images, but {here} gives "
         f"{chain.layout.name} samples; add an RgbToRawTransform"
-        for number, source in enumerate(sources)
+        for number, source in enumerate(sources or [])
         if source.layout and source.layout.raw and not chain.layout.raw
     ]
 
 
-def _unfit_pairs(here: str, path: str, chain: Pipeline, sources: list[Source]) -> list[str]:
+def _unfit_pairs(here: str, path: str, chain: Pipeline, sources: list[Source] | None) -> list[str]:
     """Pairs that the chain cannot take. They are reported before any of their large files is decoded."""
     found = []
-    for number, source in enumerate(sources):
+    for number, source in enumerate(sources or []):
         if not source.paired:
             continue
         name = f"{path}.{number}: {source.class_name}"
@@ -160,10 +192,10 @@ def _too_small_for_losses(here: str, chain: Pipeline, terms: Mapping[str, TermOp
     ]
 
 
-def _too_small_for_discriminator(chain: Pipeline, discriminator: DiscriminatorBase | None) -> list[str]:
+def _too_small_for_discriminator(here: str, chain: Pipeline, discriminator: DiscriminatorBase | None) -> list[str]:
     if discriminator is None:
         return []
-    return _too_small("transforms_train", chain, discriminator.smallest_side, f"show to {discriminator.class_name}")
+    return _too_small(here, chain, discriminator.smallest_side, f"show to {discriminator.class_name}")
 
 
 def _too_small(here: str, chain: Pipeline, side: int, purpose: str) -> list[str]:
@@ -185,7 +217,41 @@ def _beyond_the_end(scheduler: ScheduleOptions, total_epochs: int, total_iterati
     return [f"scheduler.{line}" for line in scheduler.too_long(total_epochs, total_iterations)]
 
 
-def _uneven_parts(batch_size: int, accumulation: int) -> list[str]:
+def _uneven_parts(batch_size: int, accumulation: int, here: str = "") -> list[str]:
     if batch_size % accumulation == 0:
         return []
-    return [f"accumulation: {accumulation} given, which does not divide batch_size, {batch_size}; give a divisor of it"]
+    return [
+        f"{here}accumulation: {accumulation} given, which does not divide batch_size, {batch_size}; "
+        f"give a divisor of it"
+    ]
+
+
+def _endless_stages(stages: list[StageOptions] | None) -> list[str]:
+    """Lengths that are missing, and one that would say what total_epochs and total_iterations say."""
+    *earlier, last = stages or [StageOptions()]
+    found = [
+        f"stages.{number}.iterations: null given; give the updates after which the next stage begins"
+        for number, stage in enumerate(earlier)
+        if stage.iterations is None
+    ]
+    if last.iterations is not None:
+        found.append(
+            f"stages.{len(earlier)}.iterations: {last.iterations} given, but the last stage lasts until the run ends, "
+            f"by total_epochs or total_iterations; leave it out"
+        )
+    return found
+
+
+def _nothing_to_restart(stages: list[StageOptions] | None, restart_schedule: bool) -> list[str]:
+    if stages or not restart_schedule:
+        return []
+    return ["restart_schedule: true given, but there are no stages to begin anew in; give stages, or leave it out"]
+
+
+def _unmeasured(chain: Pipeline, stopping: EarlyStopping | None) -> list[str]:
+    if stopping is None or chain.layout.raw or not stopping.metric.endswith("_raw"):
+        return []
+    return [
+        f'early_stopping.metric: "{stopping.metric}" given, but transforms_test gives sRGB samples, which have none; '
+        f'give "{stopping.metric.replace("_raw", "_srgb")}"'
+    ]

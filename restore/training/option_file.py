@@ -15,10 +15,13 @@ from options.overrides import apply_overrides
 from restore.data.sources import PairedFolders, PathOptions
 from restore.networks import DiscriminatorOptions, GeneratorOptions
 from restore.tracking import TrackerSection
+from restore.training.averaging import EMA
 from restore.training.consistency import contradictions
 from restore.training.optimizers import OptimizerOptions
+from restore.training.savepoints import EarlyStopping, Keep
 from restore.training.schedules import ReduceLROnPlateau, ScheduleSection
-from transforms import TransformOptions
+from restore.training.stages import StageOptions
+from transforms import Pipeline, TransformOptions
 
 NAME = r"^[^/\\\s\x00-\x1f\x7f-\x9f][^/\\\x00-\x1f\x7f-\x9f]*$"
 
@@ -57,25 +60,47 @@ class TrainingOptions(Options):
     {"degraded": ..., "clean": ...}; data sets as their authors ship them, {"class_name": "SIDD", "path": ...}."""
     testing_path: Annotated[list[PathOptions], Field(min_length=1)]
     """What to validate on, likewise."""
+    held_out_path: Annotated[list[PathOptions], Field(min_length=1)] | None = None
+    """What to measure the best model on when the run has ended, likewise, by transforms_test. The learning rate and the
+    choice of the best model follow the photographs of testing_path, so that its numbers flatter; those of photographs
+    that nothing followed are the ones to publish. Leave it out where photographs are few, or where a test set is
+    measured with restore.test. None of these photographs may be in training_path or testing_path."""
     transforms_train: Annotated[list[TransformOptions], Field(min_length=1)]
     """The steps, in this order, from a clean photograph to a degraded and a clean tensor."""
     transforms_test: Annotated[list[TransformOptions], Field(min_length=1)]
     """The same for validation; restore.test uses it on whole photographs, without crops, flips and rotations."""
     batch_size: Annotated[PositiveInt, Field(le=65536)]
     """Number of samples in one update."""
+    crops_per_photograph: Annotated[PositiveInt, Field(le=65536)] = 1
+    """Crops of every photograph in an epoch. Raise it where photographs are few or large, so that an epoch, after which
+    the run validates, is long enough. With many small photographs leave it at 1."""
     accumulation: PositiveInt = 1
     """Number of parts in which a batch is computed, to save memory; the update is the same. Divides batch_size."""
     total_epochs: Count
-    """The run ends after so many passes over the training photographs. A pass takes one crop of each; photographs left
-    over from full batches wait for another pass."""
+    """The run ends after so many epochs. In an epoch every training photograph gives crops_per_photograph crops; crops
+    left over from full batches wait for another epoch."""
     total_iterations: Count | None = None
     """The run ends after so many updates, or with total_epochs where that is earlier; null: with total_epochs."""
     validate_every: Count | None = None
     """Updates between two savepoints, at which the run validates and saves the model; null: one epoch."""
+    stages: Annotated[list[StageOptions], Field(min_length=2)] | None = None
+    """Progressive resizing: parts of the run, one after another, with a crop size and a batch size of their own. Small
+    crops in large batches come first: they are quick and teach most of what large crops teach. Use it where updates are
+    slow, as with SCUNet on crops of 256 pixels. A generator that sees little around a pixel, as a shallow UNet does,
+    gains nothing by large crops. Optimisers and their momentum go on."""
+    restart_schedule: bool = False
+    """Whether the learning rate begins anew in each stage; else one schedule spans the run. Use it where a stage is
+    long enough to be a training of its own, with a schedule that ends low, as Cosine does."""
     optimizer: OptimizerOptions
     """How the weights are updated. Generator and discriminator each have an optimiser of this kind."""
     scheduler: ScheduleSection = ReduceLROnPlateau()
     """How the learning rate changes: with the validation loss of the savepoints, or by the iteration."""
+    ema: EMA | None = None
+    """A moving average of the generator's weights is validated and saved as the model; null: the weights themselves."""
+    early_stopping: EarlyStopping | None = None
+    """The run ends when validation has not gained for some savepoints; null: it goes on to its last iteration."""
+    keep: Keep = Keep()
+    """Which models stay in the run's folder."""
     grad_clip: PositiveFloat | None = 0.4
     """Largest norm of a network's gradient over all parameters; a larger one is scaled down to it. null: no limit."""
     amp: Literal["auto", "off", "fp16", "bf16"] = "auto"
@@ -88,6 +113,15 @@ class TrainingOptions(Options):
     trackers: tuple[TrackerSection, ...] = ()
     """What shows the run beside TensorBoard: ["WandB"] or [{"class_name": "WandB", "project": ...}], for Weights &
     Biases. One that fails is a warning, and the run goes on."""
+
+    def of_stage(self, number: int) -> "TrainingOptions":
+        """The same with the crop and the batch of this stage, counted from 0."""
+        if not self.stages:
+            return self
+        stage, changes = self.stages[number], {}
+        if stage.crop_size:
+            changes["transforms_train"] = Pipeline(tuple(self.transforms_train)).with_size(stage.crop_size)
+        return self.model_copy(update=changes | {"batch_size": stage.batch_size or self.batch_size})
 
     @field_validator("*")
     @classmethod

@@ -19,8 +19,8 @@ class Schedule:
         """SGD's momentum, or Adam's first beta, for this update; None: as the optimiser's section has it."""
         return None
 
-    def after_validation(self, loss: float) -> None:
-        """Hears of a savepoint's validation loss. Most schedules take no notice."""
+    def after_validation(self, iteration: int, loss: float) -> None:
+        """Takes the validation loss of the savepoint at this iteration. Most schedules do not use it."""
 
     def state_dict(self) -> dict[str, Any]:
         """What a continued run must know beyond the options; nothing where the rate follows from the iteration."""
@@ -55,7 +55,7 @@ class Plateau(Schedule):
     def rate(self, iteration: int) -> float:
         return self.current
 
-    def after_validation(self, loss: float) -> None:
+    def after_validation(self, iteration: int, loss: float) -> None:
         if loss < self.lowest_loss * (1 - THRESHOLD):
             self.lowest_loss, self.savepoints_since = loss, 0
             return
@@ -91,8 +91,8 @@ class Scaled(Schedule):
     def momentum(self, iteration: int) -> float | None:
         return self.schedule.momentum(iteration)
 
-    def after_validation(self, loss: float) -> None:
-        self.schedule.after_validation(loss)
+    def after_validation(self, iteration: int, loss: float) -> None:
+        self.schedule.after_validation(iteration, loss)
 
     def state_dict(self) -> dict[str, Any]:
         return self.schedule.state_dict()

@@ -1,7 +1,7 @@
 """The trainer: one update of the networks is its method step."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from losses import WeightedLoss
 from options.errors import Diverged
 from restore.data.batches import Batch
 from restore.networks.base import Generator
+from restore.training.averaging import EMA, Average
 from restore.training.guard import RETURNS, Guard, all_finite, first_non_finite, first_non_finite_layer
 from restore.training.optimizers import Optimizer, set_rate, step_if
 from restore.training.precision import Precision
@@ -95,7 +96,8 @@ class Trainer:
     schedule       the learning rate of both networks
     precision      of the generator's forward pass
     grad_clip      largest norm of a network's gradient, over all its parameters; None: no limit
-    compile        compile the generator, for inputs of one size
+    ema            options of a moving average of the generator's weights, which becomes the model; None: no average
+    compile        compile the generator, anew for each size of its input
     anomaly        name the layer in which a loss or gradient that is not finite arose (slower then)
 
     A batch may be computed in several parts (gradient accumulation), which needs less memory. Each part's losses are
@@ -116,12 +118,13 @@ class Trainer:
         device: torch.device,
         *,
         grad_clip: float | None = None,
+        ema: EMA | None = None,
         compile: bool = False,
         anomaly: bool = False,
     ):
         self.generator = generator.to(device).to(memory_format=generator.memory_format).train()
-        # The crops of a run have one size, and compiling for any size takes much longer.
-        self.forward = torch.compile(self.generator, dynamic=False) if compile else self.generator
+        self.average = Average(self.generator, ema.decay) if ema else None
+        self.forward = compiled(self.generator) if compile else self.generator
         self.discriminator = discriminator and discriminator.to(device).train()
         self.loss = loss.to(device)
         self.schedule = schedule
@@ -139,6 +142,7 @@ class Trainer:
         self.parts: dict[str, HasState] = {
             **self.networks,
             **{f"optimizer/{name}": optimizer for name, optimizer in self.optimizers.items()},
+            **({"average": self.average} if self.average else {}),
             "schedule": schedule,
             "scaler": self.scaler,
             "guard": self.guard,
@@ -149,8 +153,8 @@ class Trainer:
 
     @property
     def model(self) -> Generator:
-        """The generator that is validated and saved."""
-        return self.generator
+        """The network that is validated and saved: the generator, or its average."""
+        return self.average.network if self.average else self.generator
 
     @property
     def iteration(self) -> int:
@@ -177,6 +181,8 @@ class Trainer:
         try:
             terms |= self._update(parts)
             self.guard.passed()
+            if self.average:
+                self.average.update(self.generator)
         except NonFinite as fault:
             self._skip(fault.name, parts)
         self.progress.iteration += 1
@@ -262,7 +268,7 @@ class Trainer:
 
     def end_savepoint(self, validation_loss: float) -> None:
         """Gives the validation loss to the learning-rate schedule, and keeps the lowest."""
-        self.schedule.after_validation(validation_loss)
+        self.schedule.after_validation(self.iteration, validation_loss)
         self.progress.validated = self.iteration
         self.progress.best_loss = min(self.progress.best_loss, validation_loss)
 
@@ -289,6 +295,12 @@ class Trainer:
         """Loads a state; the networks, options and losses must be those of the trainer that it comes from."""
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
+
+
+def compiled(generator: Generator) -> Callable[[Tensor], Tensor]:
+    """The generator with torch.compile, with a graph for each image size: one graph for all takes much longer."""
+    torch._dynamo.config.recompile_limit = 64  # with 8, the default, a run of several stages would not be compiled
+    return torch.compile(generator, dynamic=False)
 
 
 def _add(sums: Values, values: Values, share: float) -> None:
