@@ -30,11 +30,21 @@ def read_json(path: str | Path, remedy: str) -> Any:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}; {remedy}") from None
+        raise UserError(f"{path}: {_fault(error, remedy)}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a text file in UTF-8; {remedy}") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _fault(error: json.JSONDecodeError, remedy: str) -> str:
+    """Where a text is not JSON, and why. The remedy helps only with a text that was never meant to be JSON."""
+    if error.msg == "Expecting ',' delimiter":
+        end = len(error.doc[: error.pos].rstrip())
+        line = error.doc.count("\n", 0, end) + 1
+        return f"line {line}: a comma, or a closing bracket, is missing at its end"
+    fault = f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
+    return fault if error.doc.lstrip()[:1] in ("{", "[") else f"{fault}; {remedy}"
 
 
 def json_data(text: str) -> Any:

@@ -30,6 +30,8 @@ def describe(mistake: ErrorDetails, kind: Any, data: Any, place: str = "") -> st
             return f"{where}: missing, and it has no default"
         case "class_name_unknown":
             suggestion = _suggest(str(context["given"]), context["known"])
+            if not suggestion.startswith("did you mean"):
+                suggestion += "; a part of your own is known only to a script that adds it"
             return f"{where}.class_name: {shortened(context['given'])} is unknown; {suggestion}"
         case "class_name_missing":
             return f"{where}.class_name: missing; it says which kind this is"

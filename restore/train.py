@@ -36,6 +36,7 @@ from restore.training.guard import name_some
 from restore.training.option_file import TrainingOptions, read_option_file
 from restore.training.precision import training_arithmetic
 
+CONTINUE = "python -m restore.train --resume"
 OnSavepoint = Callable[[int, ValidationReport], bool | None]
 
 
@@ -256,9 +257,9 @@ class Run:
             try:
                 self.checkpoints.save_state(state_of(self.parts))
                 self.logbook.settle(self.trainer.iteration)
-                self.logbook.say(f"state saved at iteration {self.trainer.iteration}; go on with --resume {folder}")
+                self.logbook.say(f"state saved at iteration {self.trainer.iteration}; go on with {CONTINUE} {folder}")
             except Diverged as reason:
-                self.logbook.say(f"{reason}: the state of the last savepoint is kept; go on with --resume {folder}")
+                self.logbook.say(f"{reason}: the state of the last savepoint is kept; go on with {CONTINUE} {folder}")
             if failure := failure_of_workers(error):
                 raise failure from None
             raise

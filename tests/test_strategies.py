@@ -214,7 +214,7 @@ def test_photographs_held_out_are_measured_at_the_end_with_the_best_model_and_ch
     report = run(read_option_file(option_file(held_out_path=["held"])), workplace / "held_out", "cpu", say=print)
     assert report.held_out == report.best["held_out"]
     assert report.held_out["n_imgs"] == 1
-    assert "on 1 photographs that were held out: noisy PSNR" in capsys.readouterr().out
+    assert "on 1 photographs that were held out: degraded PSNR" in capsys.readouterr().out
     plain = run(read_option_file(option_file()), workplace / "plain", "cpu", say=lambda _: None)
     assert plain.held_out is None
     assert plain.last.loss == report.last.loss

@@ -84,7 +84,7 @@ class Pipeline:
         if image.shape[0] < height or image.shape[1] < width:
             raise UserError(
                 f"image: {image.shape[0]} x {image.shape[1]} pixels (height x width) given, and the transforms need "
-                f"{height} x {width}; take a larger image or a smaller crop"
+                f"{height} x {width}; take a larger image or a smaller crop{self._crops()}"
             )
 
     def _check_recorded(self, pair: Pair) -> None:
@@ -120,6 +120,11 @@ class Pipeline:
             if turned and (step.size if self.size else step.turns):
                 height, width = height + layout.cell, width + layout.cell
         return height, width
+
+    def _crops(self) -> str:
+        """The crops of the chain in words, for a message."""
+        crops = [f"{step.class_name} {step.size[0]} x {step.size[1]}" for step in self.transforms if step.size]
+        return f" ({', '.join(crops)})" if crops else ""
 
     @property
     def head(self) -> tuple[Transform, ...]:

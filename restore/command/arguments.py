@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from options.errors import Failure, UserError
+from options.errors import Failure, Interrupted, UserError
 
 TRAINING = """Trains a network as an option file describes.
 
@@ -124,6 +124,9 @@ def run_command(command: Callable[[Namespace], None], arguments: Namespace) -> i
     except UserError as error:
         _complain(*str(error).splitlines())
         return 2
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)  # as the user asked: no error
+        return stop.exit_status
     except Failure as failure:
         _complain(str(failure))
         return failure.exit_status

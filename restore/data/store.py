@@ -7,7 +7,7 @@ training starts, so that files that are damaged, too small or of the wrong kind 
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
@@ -26,6 +26,7 @@ from transforms import Pipeline
 from transforms.images import Image, Pair
 
 STORE = Path("training_data/.decoded")
+NAMED = 3  # files in the line of a reason that several have
 MOST_THREADS = 8
 PIXELS_AT_A_TIME = 200_000_000
 """Decoded at the same time by all threads together; each pixel takes 6 to 12 bytes of memory meanwhile."""
@@ -113,8 +114,21 @@ def open_photographs(
     left_out += [outcome for outcome in outcomes.values() if isinstance(outcome, str)]
     left_out = [printable(line) for line in left_out]
     if not usable:
-        raise UserError(f"{place}: none of the {len(left_out)} files can be used:", *left_out)
+        raise UserError(f"{place}: none of the {len(left_out)} files can be used:", *by_reason(left_out))
     return OpenedPhotographs(usable, left_out, len(opener.damaged))
+
+
+def by_reason(lines: Sequence[str]) -> list[str]:
+    """Lines "file: reason", those of one reason as a single line with a few of the files and their number."""
+    files: dict[str, list[str]] = {}
+    for line in lines:
+        file, _, reason = line.partition(": ")
+        files.setdefault(reason, []).append(file)
+    return [
+        f"{file}: {reason}"
+        for reason, named in files.items()
+        for file in (named if len(named) <= NAMED else [f"{', '.join(named[:NAMED])} and {len(named) - NAMED} more"])
+    ]
 
 
 class Stored(NamedTuple):

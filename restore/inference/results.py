@@ -53,7 +53,8 @@ class Results:
     def lines(self) -> list[str]:
         """A table: a line for each picture and the mean, each metric as degraded -> restored."""
         rows = {file: {image: getattr(row, image) for image in MEASURED} for file, row in self.rows.items()}
-        rows[f"mean of {len(rows)}"] = self.mean()
+        if any(self.mean().values()):
+            rows[f"mean of {len(rows)}"] = self.mean()
         width = max(map(len, rows))
         return [f"{file:<{width}}  {_changes(**metrics)}".rstrip() for file, metrics in rows.items()]
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from options.errors import Failure, UserError
+from options.errors import Failure, Interrupted, UserError
 from restore.compute.process import Process
 
 LOG = "log.txt"
@@ -41,9 +41,7 @@ class LogFile:
         try:
             yield
         except BaseException as error:
-            told = isinstance(error, UserError | Failure | KeyboardInterrupt)
-            text = str(error) or type(error).__name__
-            self._append(_with_time(f"error: {text}" if told else "".join(traceback.format_exception(error)).rstrip()))
+            self._append(_with_time(_ending(error)))
             raise
         finally:
             self.path = None
@@ -67,3 +65,12 @@ class LogFile:
 def _with_time(text: str) -> str:
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     return "".join(f"{now} {line}\n" for line in text.split("\n"))
+
+
+def _ending(error: BaseException) -> str:
+    """What an error that ends a run says, as the command prints it."""
+    if isinstance(error, Interrupted):
+        return str(error)
+    if isinstance(error, UserError | Failure | KeyboardInterrupt):
+        return f"error: {str(error) or type(error).__name__}"
+    return "".join(traceback.format_exception(error)).rstrip()

@@ -170,7 +170,9 @@ def _gain(metrics: Mapping[str, Mapping[str, float]]) -> str:
     """The PSNR of the degraded and of the restored images."""
     kind = "psnr_raw" if "psnr_raw" in metrics["degraded"] else "psnr_srgb"
     degraded, restored = metrics["degraded"][kind], metrics["restored"][kind]
-    return f"noisy PSNR {degraded:.2f} dB, restored PSNR {restored:.2f} dB ({restored - degraded:+.2f} dB, {kind[5:]})"
+    return (
+        f"degraded PSNR {degraded:.2f} dB, restored PSNR {restored:.2f} dB ({restored - degraded:+.2f} dB, {kind[5:]})"
+    )
 
 
 class Pace:

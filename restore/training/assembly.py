@@ -14,7 +14,7 @@ from options.errors import UserError
 from restore.compute.process import Process
 from restore.data.batches import Batches, Samples, Stage, ValidationBatches
 from restore.data.sources import Source
-from restore.data.store import STORE, Photograph, clean_store, open_photographs
+from restore.data.store import STORE, Photograph, by_reason, clean_store, open_photographs
 from restore.files.paths import printable
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
@@ -211,6 +211,6 @@ def _photographs(
         say(f"{STORE}: {photographs.damaged} damaged images were decoded again")
     if photographs.left_out:
         say(f"{place}: left out {len(photographs.left_out)} files:")
-        for line in photographs.left_out:
+        for line in by_reason(photographs.left_out):
             say(f"  {line}")
     return photographs.usable

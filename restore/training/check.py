@@ -44,7 +44,7 @@ def check(options: TrainingOptions, parts: Parts) -> None:
         whole += seconds * (end - stage.begin)
     epoch = batches.iterations(1)
     print(f"one epoch: {epoch} updates, {_clock(whole / last * epoch)}")
-    print(f"the run: {last} updates, {_clock(whole)} without validation")
+    print(f"the run: {last} updates, {_clock(whole)} validation not counted")
 
 
 def _seconds(parts: Parts, stage: int, accumulation: int) -> float:
