@@ -26,5 +26,5 @@ class Interrupted(Failure):
     """The run was asked to stop."""
 
     def __init__(self, name: str, number: int):
-        super().__init__(f"interrupted by {name}")
+        super().__init__(f"stopped by {name}")
         self.exit_status = 128 + number  # as shells report a signal

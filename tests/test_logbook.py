@@ -73,7 +73,7 @@ def test_log_ends_with_what_ended_the_run(options, workplace):
     folder = workplace / "run"
     with pytest.raises(Interrupted):
         run(options(), folder, "cpu", on_savepoint=interrupt)
-    assert (folder / "log.txt").read_text().splitlines()[-1].endswith(" error: interrupted by SIGINT")
+    assert (folder / "log.txt").read_text().splitlines()[-1].endswith(" stopped by SIGINT")
     with pytest.raises(ZeroDivisionError):
         run(options(), folder, "cpu", resume=True, on_savepoint=break_down)
     text = (folder / "log.txt").read_text()

@@ -99,7 +99,7 @@ def test_console_begins_with_the_device_and_ends_with_noisy_and_restored_psnr(fi
     _, printed = finished
     lines = printed.splitlines()
     assert lines[0].startswith("device: cpu")
-    assert "noisy PSNR" in printed.split("best model")[1]
+    assert "degraded PSNR" in printed.split("best model")[1]
     assert "restored PSNR" in printed.split("best model")[1]
     assert "tensorboard --logdir" in lines[-2]
     assert "restore.test --model model_zoo/done" in lines[-1]

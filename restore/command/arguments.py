@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from options.errors import Failure, UserError
+from options.errors import Failure, Interrupted, UserError
 
 TRAINING = """Trains a network as an option file describes.
 
@@ -53,7 +53,9 @@ def training_arguments(words: list[str] | None = None) -> Namespace:
     parser.add_argument("--run-name", metavar="NAME", help="name of the run's folder (default: date and time)")
     _add_device(parser)
     parser.add_argument(
-        "--check", action="store_true", help="validate, run one batch, draw a contact sheet and estimates; do not train"
+        "--check",
+        action="store_true",
+        help="validate, run one batch, draw a contact sheet and estimates; keep none of the updates",
     )
     parser.add_argument(
         "--anomaly",
@@ -118,6 +120,9 @@ def run_command(command: Callable[[Namespace], None], arguments: Namespace) -> i
     except UserError as error:
         _complain(*str(error).splitlines())
         return 2
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_status
     except Failure as failure:
         _complain(str(failure))
         return failure.exit_status

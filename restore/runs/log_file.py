@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from options.errors import Failure, UserError
+from options.errors import Failure, Interrupted, UserError
 from restore.compute.process import Process
 
 LOG = "log.txt"
@@ -43,7 +43,8 @@ class LogFile:
         except BaseException as error:
             told = isinstance(error, UserError | Failure | KeyboardInterrupt)
             text = str(error) or type(error).__name__
-            self._append(_with_time(f"error: {text}" if told else "".join(traceback.format_exception(error)).rstrip()))
+            text = text if isinstance(error, Interrupted) else f"error: {text}"
+            self._append(_with_time(text if told else "".join(traceback.format_exception(error)).rstrip()))
             raise
         finally:
             self.path = None

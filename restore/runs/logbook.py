@@ -102,7 +102,9 @@ class Logbook:
         gains = ", ".join(
             f"{name} {report.degraded[name]:.4g} -> {value:.4g}" for name, value in report.restored.items()
         )
-        self.say(f"iteration {iteration}/{self.until}: validation loss {report.loss:.5f}, {gains}{', best' * best}")
+        self.say(
+            f"iteration {iteration}/{self.until}: validation loss {report.loss:.5f}, {gains} (degraded -> restored){', best' * best}"
+        )
         self.pace = Pace(iteration)  # the speed is that of the training alone
 
     def settle(self, iteration: int) -> None:
@@ -118,10 +120,11 @@ class Logbook:
             return
         metrics = best["validation"]
         kind = "psnr_raw" if "psnr_raw" in metrics["restored"] else "psnr_srgb"
-        noisy, restored = metrics["degraded"][kind], metrics["restored"][kind]
+        degraded, restored = metrics["degraded"][kind], metrics["restored"][kind]
         self.say(
             f"best model, of iteration {best['iteration']}, on {best['n_imgs_test']} validation photographs: "
-            f"noisy PSNR {noisy:.2f} dB, restored PSNR {restored:.2f} dB ({restored - noisy:+.2f} dB, {kind[5:]})\n"
+            f"degraded PSNR {degraded:.2f} dB, restored PSNR {restored:.2f} dB "
+            f"({restored - degraded:+.2f} dB, {kind[5:]})\n"
             f"weights and how they were made: {run / 'best.pth'}, {run / 'best.json'}\n"
             f"curves and pictures: tensorboard --logdir {LOGS}; the curves alone: {run / PICTURE}\n"
             f"use it: python -m restore.test --model {run} --input <folder of photographs> --output results"

@@ -14,7 +14,7 @@ from options.errors import UserError
 from restore.compute.process import Process
 from restore.data.batches import Batches, Samples, ValidationBatches
 from restore.data.sources import Source
-from restore.data.store import STORE, clean_store, open_photographs
+from restore.data.store import CHAIN_OF, STORE, by_reason, clean_store, in_both, open_photographs
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
 from restore.training.guard import non_finite_part
@@ -23,6 +23,9 @@ from restore.training.precision import choose_precision
 from restore.training.timetable import Timetable
 from restore.training.trainer import Trainer
 from transforms import Layout, unconditioned
+
+MOST_LINES = 10
+"""Lines about files that were left out."""
 
 
 class Parts(NamedTuple):
@@ -68,6 +71,11 @@ def assemble(
     scale = options.generator.scale
     training = _samples(options.training_path, chain, scale, options.seed, "training", say)
     validation = _samples(options.testing_path, chain_test, scale, options.seed, "validation", say)
+    if count := in_both(training.photographs, validation.photographs):
+        say(
+            f"warning: testing_path: {count} of its {len(validation)} photographs are in training_path too, so that "
+            f"validation overestimates the quality; remove them from one of the two"
+        )
     if line := clean_store():
         say(line)
     batches = Batches(training, options.batch_size, options.workers, device, process)
@@ -143,6 +151,9 @@ def _samples(
         say(f"{STORE}: {photographs.damaged} damaged images were decoded again")
     if photographs.left_out:
         say(f"{place}: left out {len(photographs.left_out)} files:")
-        for line in photographs.left_out:
+        lines = by_reason(photographs.left_out, chain, CHAIN_OF[place])
+        for line in lines[:MOST_LINES]:
             say(f"  {line}")
+        if len(lines) > MOST_LINES:
+            say(f"  and {len(lines) - MOST_LINES} lines more")
     return Samples(photographs.usable, chain.tail, seed, purpose)
