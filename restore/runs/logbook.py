@@ -102,9 +102,8 @@ class Logbook:
         gains = ", ".join(
             f"{name} {report.degraded[name]:.4g} -> {value:.4g}" for name, value in report.restored.items()
         )
-        self.say(
-            f"iteration {iteration}/{self.until}: validation loss {report.loss:.5f}, {gains} (degraded -> restored){', best' * best}"
-        )
+        gains += " (degraded -> restored)" + ", best" * best
+        self.say(f"iteration {iteration}/{self.until}: validation loss {report.loss:.5f}, {gains}")
         self.pace = Pace(iteration)  # the speed is that of the training alone
 
     def settle(self, iteration: int) -> None:
