@@ -19,7 +19,7 @@ LONGEST_NUMBER = 400
 def read_json(path: str | Path, remedy: str) -> Any:
     """The data of a JSON file.
 
-    remedy  what the user can do if the file cannot be read or is not JSON; the end of such an error's line
+    remedy  what the user can do if the file cannot be read; the end of such an error's line
     Raises UserError, whose line begins with the file's name.
     """
     path = Path(path)
@@ -30,21 +30,27 @@ def read_json(path: str | Path, remedy: str) -> Any:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}: {_fault(error, remedy)}") from None
+        raise UserError(f"{path}: {_fault(error)}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a text file in UTF-8; {remedy}") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
 
-def _fault(error: json.JSONDecodeError, remedy: str) -> str:
-    """Where a text is not JSON, and why. The remedy helps only with a text that was never meant to be JSON."""
+def _fault(error: json.JSONDecodeError) -> str:
+    """Where a text is not JSON, why, and the remedy."""
+    before, rest = error.doc[: error.pos].rstrip(), error.doc[error.pos :].strip()
+    place = f"line {error.lineno}, column {error.colno}"
+    if not before and not rest:
+        return f"{place}: not JSON: the file is empty; write a section in braces"
+    if not rest or "Unterminated" in error.msg:
+        return f"{place}: not JSON: {error.msg}; close every quotation mark, bracket and brace"
     if error.msg == "Expecting ',' delimiter":
-        end = len(error.doc[: error.pos].rstrip())
-        line = error.doc.count("\n", 0, end) + 1
-        return f"line {line}: a comma, or a closing bracket, is missing at its end"
-    fault = f"line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
-    return fault if error.doc.lstrip()[:1] in ("{", "[") else f"{fault}; {remedy}"
+        line = before.count("\n") + 1
+        if line < error.lineno:
+            return f"line {line}: a comma is missing at its end; add it"
+        return f"{place}: a comma or a closing bracket is missing before it; add it"
+    return f"{place}: not JSON: {error.msg}; correct the text there, or just before"
 
 
 def json_data(text: str) -> Any:

@@ -14,12 +14,15 @@ import numpy as np
 import torch
 
 from options.errors import UserError
-from restore.camera.calibration import POOR, Calibration, Pairs, calibrate, measure_pair, stack, usable
+from restore.camera.calibration import CLIPPED, POOR, Calibration, Pairs, calibrate, measure_pair, stack, usable
 from restore.camera.calibration_plot import Curve, photon_transfer_plot
 from restore.camera.frames import MeasuredFrames, read_folders
 from restore.files.atomic import make_folder, write_atomically
+from restore.files.paths import printable
 from transforms.noise import CameraProfile, add_noise, read_profile
 
+NAMED = 5
+"""Pairs of flats that are named where they clip."""
 SYNTHETIC_SIDE = 512
 """Side of the synthesised planes [px]."""
 
@@ -161,7 +164,20 @@ def _summary(result: Calibration, frames: MeasuredFrames) -> list[str]:
         f"read noise: {'Gaussian' if shape is None else f'Tukey lambda of shape {shape:.2f}'}; "
         "dark noise = read noise, row noise and rounding; variance = shot * x + read, x from 0 black to 1 white",
         *(f"warning: {line}" for line in result.warnings),
+        *_clipped_flats(frames),
     ]
+
+
+def _clipped_flats(frames: MeasuredFrames) -> list[str]:
+    """A line that names the first pairs of flats that clip in any channel."""
+    clips = np.any((frames.flats.bright >= CLIPPED) | (frames.flats.dark >= CLIPPED), axis=1).tolist()
+    names = [
+        f"{printable(first)} and {printable(second.name)}"
+        for (first, second), clipped in zip(frames.flat_files, clips, strict=True)
+        if clipped
+    ]
+    more = f" and {len(names) - NAMED} pairs more" if len(names) > NAMED else ""
+    return [f"flats that clip: {', '.join(names[:NAMED])}{more}"] if names else []
 
 
 def _refuse_folders(arguments: Namespace, written: Path, argument: str) -> None:

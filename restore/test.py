@@ -25,7 +25,7 @@ from restore.files.atomic import make_folder
 from restore.files.images import to_uint, write_image
 from restore.files.paths import files_below
 from restore.inference.inputs import Inputs, LeftOut, Opened, Photographs, Pictures
-from restore.inference.outputs import Outputs, check_outputs, output_names
+from restore.inference.outputs import RESULTS, Outputs, check_outputs, output_names
 from restore.inference.restorer import Restorer
 from restore.inference.results import Metrics, Results, Row
 
@@ -50,6 +50,8 @@ def main(arguments: Namespace) -> None:
     _say(describe_device(restorer.device), f"model: {restorer.path}, {restorer.weights_report}")
     if inputs.size_note:
         _say(inputs.size_note)
+    if (output / RESULTS).exists():
+        _say(f"{output / RESULTS}: there already; the results in this folder are replaced")
 
     results = Results(str(restorer.path), arguments.iso, inputs.size_note, inputs.left_out)
     restore = partial(restorer, tile=arguments.tile, overlap=arguments.overlap)
@@ -66,6 +68,8 @@ def main(arguments: Namespace) -> None:
     if not results.rows:
         raise UserError(f"--input: none of the {len(inputs.files)} pictures can be used:", *results.left_out)
     _say(*results.lines())
+    if not results.measured:
+        _say("not measured: give --target or --degrade")
     if results.left_out:
         _say(f"left out {len(results.left_out)}:", *(f"  {line}" for line in results.left_out))
     _say(f"pictures, strips, results.json and results.csv: {output}")

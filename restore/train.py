@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 
 from options.errors import Diverged, UserError
+from options.mistakes import hint_of_own_parts
 from restore.command.interruption import Interruption
 from restore.compute.device import choose_device, describe_device
 from restore.compute.process import Process
@@ -28,7 +29,7 @@ from restore.runs.checkpoints import OPTIONS, Checkpoints, make_run_folder, name
 from restore.runs.information import describe
 from restore.runs.log_file import LogFile
 from restore.runs.logbook import Logbook
-from restore.runs.resuming import continue_from, refuse_changes, state_of
+from restore.runs.resuming import continue_from, progress_of, refuse_changes, state_of
 from restore.training.assembly import Parts, assemble, count_parameters
 from restore.training.check import check
 from restore.training.find_rate import find_rate
@@ -36,7 +37,7 @@ from restore.training.guard import name_some
 from restore.training.option_file import TrainingOptions, read_option_file
 from restore.training.precision import training_arithmetic
 
-CONTINUE = "python -m restore.train --resume"
+GO_ON = "go on with: python -m restore.train --resume"
 OnSavepoint = Callable[[int, ValidationReport], bool | None]
 
 
@@ -70,7 +71,8 @@ def _options_of_run(folder: Path, arguments: Namespace) -> TrainingOptions:
     if arguments.run_name is not None:
         raise UserError(f"--run-name: {arguments.run_name} given, but a run continued keeps its name; leave it out")
     refuse_changes(arguments.set)
-    return read_option_file(folder / OPTIONS, arguments.set)
+    with hint_of_own_parts():
+        return read_option_file(folder / OPTIONS, arguments.set)
 
 
 class RunReport(NamedTuple):
@@ -123,6 +125,7 @@ def run(
     with checkpoints.locked(), training_arithmetic(), log.written_to(checkpoints.folder):
         if resume:
             continue_from(checkpoints.load_state(), parts, checkpoints.folder, log.say)
+            log.say(progress_of(parts))
         else:
             checkpoints.save_state(state_of(parts))
         return Run(options, parts, checkpoints, on_savepoint, log.say).train()
@@ -257,9 +260,9 @@ class Run:
             try:
                 self.checkpoints.save_state(state_of(self.parts))
                 self.logbook.settle(self.trainer.iteration)
-                self.logbook.say(f"state saved at iteration {self.trainer.iteration}; go on with {CONTINUE} {folder}")
+                self.logbook.say(f"state saved at iteration {self.trainer.iteration}; {GO_ON} {folder}")
             except Diverged as reason:
-                self.logbook.say(f"{reason}: the state of the last savepoint is kept; go on with {CONTINUE} {folder}")
+                self.logbook.say(f"{reason}: the state of the last savepoint is kept; {GO_ON} {folder}")
             if failure := failure_of_workers(error):
                 raise failure from None
             raise

@@ -112,6 +112,7 @@ def test_raw_frames_of_a_known_camera_give_its_profile_back_within_2_percent(raw
     printed = capsys.readouterr().out
     assert '"noise_model": {"class_name": "profile", "camera": "made/here/profile.json"}' in printed
     assert "warning: G1: 1 of 8 pairs of flats clip; they are left out" in printed
+    assert "flats that clip: " in printed
 
 
 def test_frames_synthesised_from_the_profile_are_as_noisy_as_the_cameras(raw_frames, capsys):

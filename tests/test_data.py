@@ -16,7 +16,7 @@ from restore.compute.process import Process
 from restore.data.batches import Batches, Samples, Stage, ValidationBatches, failure_of_workers
 from restore.data.sample_photographs import TRAIN, VALIDATION
 from restore.data.sources import Folder
-from restore.data.store import STORE, open_photographs
+from restore.data.store import STORE, in_both, open_photographs
 
 CHAIN = [
     {"class_name": "RandomCrop", "h": 16, "w": 16},
@@ -186,6 +186,34 @@ def test_damaged_and_small_files_are_named_and_left_out(workplace):
         f"take a larger image or a smaller crop (RandomCrop 16 x 16)"
     )
     assert str(folder / "text.jpg") in text
+
+
+def test_many_files_left_out_for_one_reason_are_one_line_that_says_what_needs_the_size(workplace):
+    folder = write_photographs(workplace / "photos", 3, size=(24, 30))
+    cv2.imwrite(str(folder / "turned.png"), np.zeros((30, 24, 3), np.uint8))
+    (folder / "text.jpg").write_text("no picture")
+    chain = transforms.build(
+        [DOWNSAMPLES[0], {"class_name": "RandomCrop", "h": 16, "w": 16}, {"class_name": "ToTensor2"}]
+    )
+    with pytest.raises(UserError) as caught:
+        open_photographs(folders(folder), chain, "training_path")
+    first, small, text = sorted(str(caught.value).splitlines(), key=lambda line: "files" not in line or line[0] != "t")
+    assert first == "training_path: none of the 5 files can be used:"
+    small, text = (small, text) if "too small" in small else (text, small)
+    assert small.startswith(f"4 files ({folder / '00.png'}, ")
+    assert ", ...): image: too small, the transforms need 32 x 32: " in small
+    assert ("RandomCrop 16 x 16 (transforms_train.1) behind Downsample by 2 (transforms_train.0)") in small
+    assert text.startswith(f"{folder / 'text.jpg'}: ")
+
+
+def test_photographs_that_are_in_training_and_validation_are_counted(workplace):
+    folder, other = write_photographs(workplace / "photos", 2), workplace / "other"
+    other.mkdir()
+    (other / "copy.png").write_bytes((folder / "00.png").read_bytes())
+    cv2.imwrite(str(other / "new.png"), np.full((64, 64, 3), 77, np.uint8))
+    first, second = (open_photographs(folders(place), whole_image, "x").usable for place in (folder, other))
+    assert in_both(first, second) == 1
+    assert in_both(first, first) == 2
 
 
 def test_a_folder_without_one_usable_file_is_a_mistake_that_names_each(workplace):

@@ -21,6 +21,8 @@ FAULTS = [
     ('{"a": 1, "a": 2}', 'the key "a" appears twice'),
     ('{"a": 1,,}', "line 1, column 9: not JSON: "),
     ("", "line 1, column 1: not JSON: "),
+    ('{"a": 1,\n "b": [1, 2]\n\n "c": 3}', "line 2: a comma is missing at its end; add it$"),
+    ('{"a": 1 "b": 2}', "line 1, column 9: a comma or a closing bracket is missing before it; add it$"),
 ]
 
 

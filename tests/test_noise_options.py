@@ -90,7 +90,7 @@ def test_a_mistake_is_one_line_with_its_place_and_the_remedy(fields, line, workp
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("{", r"camera.json: line 1, column 2: not JSON: .*; give the path of a profile that restore.calibrate wrote"),
+        ("{", r"camera.json: line 1, column 2: not JSON: .*; close every quotation mark, bracket and brace"),
         ('{"gian": 1}', r'camera.json: gian: unknown key \(given 1\); did you mean "gain"\?'),
         (json.dumps({**PROFILE, "gain": 2}), r"camera.json: gain: 2 given"),
         (json.dumps({**PROFILE, "gain": [1, 1, 0, 1]}), r"camera.json: gain.2: 0 given; .*greater than 0"),

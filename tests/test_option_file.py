@@ -116,7 +116,8 @@ def test_what_is_no_option_file_gets_lines_that_name_it(tmp_path, content):
 def test_channels_that_do_not_fit_the_transforms_are_a_mistake_with_its_remedy(quickstart):
     path = quickstart(generator={"class_name": "UNet", "n_channels": 3})
     assert mistakes_of(path) == [
-        f"{path}: {key}: gives 4 channels, but generator.n_channels is 3; set generator.n_channels to 4"
+        f"{path}: {key}: gives 4 channels, but generator.n_channels is 3; set generator.n_channels to 4, "
+        f"or remove the RgbToRawTransform"
         for key in ("transforms_train", "transforms_test")
     ]
 

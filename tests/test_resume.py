@@ -146,9 +146,20 @@ def test_changes_that_a_continued_run_could_not_follow_are_refused(option_file):
     train("-opt", option_file(), "--run-name", "begun")
     with pytest.raises(UserError) as caught:
         train("--resume", "model_zoo/begun", "--set", "optimizer.initial_learning_rate=0.5", "total_iterations=30")
-    first, second = str(caught.value).splitlines()
-    assert first.startswith("--set optimizer.initial_learning_rate: cannot change when a run is continued")
-    assert "total_iterations" in second
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("--set optimizer.initial_learning_rate: cannot change when a run is continued")
+    assert "total_iterations" in line
+
+
+def test_a_continued_run_tells_where_it_goes_on_and_a_complete_one_how_to_go_on(option_file, capsys):
+    train("-opt", option_file(), "--run-name", "begun")
+    weights_before = Path("model_zoo/begun/state.pth").read_bytes()
+    capsys.readouterr()
+    train("--resume", "model_zoo/begun")
+    assert "the run is complete, at iteration 20 of 20; to train on, raise total_iterations" in capsys.readouterr().out
+    assert Path("model_zoo/begun/state.pth").read_bytes() == weights_before
+    train("--resume", "model_zoo/begun", "--set", "total_iterations=22")
+    assert "continues from iteration 20 of 22" in capsys.readouterr().out
 
 
 def test_a_state_of_another_run_is_one_line(option_file):

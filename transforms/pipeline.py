@@ -121,10 +121,21 @@ class Pipeline:
                 height, width = height + layout.cell, width + layout.cell
         return height, width
 
-    def _crops(self) -> str:
-        """The crops of the chain in words, for a message."""
-        crops = [f"{step.class_name} {step.size[0]} x {step.size[1]}" for step in self.transforms if step.size]
-        return f" ({', '.join(crops)})" if crops else ""
+    def size_makers(self, place: str) -> str:
+        """The transforms that decide smallest_image: "RandomCrop 256 x 256 (place.1) behind Downsample by 2 (place.0)".
+
+        Empty where the chain has no crop.
+        """
+        crop = next((number for number, step in enumerate(self.transforms) if step.size), None)
+        if crop is None:
+            return ""
+        size = self.transforms[crop].size
+        assert size, "it was looked for"
+        text = f"{self.transforms[crop].class_name} {size[0]} x {size[1]} ({place}.{crop})"
+        for number, step in reversed(list(enumerate(self.transforms[:crop]))):
+            if (factor := step.smallest_input(1, 1)[0]) > 1:
+                text += f" behind {step.class_name} by {factor} ({place}.{number})"
+        return text
 
     @property
     def head(self) -> tuple[Transform, ...]:

@@ -31,9 +31,10 @@ class RgbToRawTransform(Transform):
     transforms/sensor/unprocessing.py.
     With a scale, the degraded image is what the same camera records with pixels that are scale times as large: the
     light is blurred by the optics and averaged, and then come colours, mosaic, clipping and noise.
-    A Mosaic is raw already: it keeps its camera, is clipped at white, and gets noise; larger pixels take what its sites
-    of their colour around them recorded. Of a pair that another transform degraded both become raw, and the degraded
-    one gets noise; a recorded pair of raw images stays as it is.
+    The image of a raw file needs no unprocessing. It keeps its camera, is clipped at white, and gets noise. With a
+    scale, each larger pixel averages the sites of its own colour.
+    If another transform has already degraded the image, the degraded and the clean image both become raw, and the
+    degraded one gets noise. A recorded pair of raw images stays as it is.
     """
 
     gives: ClassVar[Stage] = "sample"

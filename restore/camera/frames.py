@@ -43,6 +43,8 @@ class MeasuredFrames(NamedTuple):
     white: float
     """White level [DN]."""
     flats: Pairs
+    flat_files: list[FilePair]
+    """Of each pair of flats."""
     darks: Pairs
     shape_samples: np.ndarray
     """(n,) of calibration.shape_samples, from the first pair of dark frames."""
@@ -74,6 +76,7 @@ def read_folders(flats: str | Path, darks: str | Path, white: float | None) -> M
         channels=["R", "G1", "G2", "B"] if len(first.planes) == 4 else ["grey"],
         shape=first.planes.shape[1:],
         white=white,
+        flat_files=flat_files,
         flats=_measured_flats(flat_files, first, white, black),
         darks=measured_darks,
         shape_samples=shape_samples(*_planes_of_pair(dark_files[0], first)),

@@ -52,9 +52,10 @@ def training_arguments(words: list[str] | None = None) -> Namespace:
     )
     parser.add_argument("--run-name", metavar="NAME", help="name of the run's folder (default: date and time)")
     _add_device(parser)
-    purpose = parser.add_mutually_exclusive_group()
-    purpose.add_argument(
-        "--check", action="store_true", help="validate, run one batch, draw a contact sheet and estimates; do not train"
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="validate, run one batch, draw a contact sheet and estimates; keep none of the updates",
     )
     purpose.add_argument(
         "--find-lr",
@@ -125,7 +126,7 @@ def run_command(command: Callable[[Namespace], None], arguments: Namespace) -> i
         _complain(*str(error).splitlines())
         return 2
     except Interrupted as stop:
-        print(stop, file=sys.stderr)  # as the user asked: no error
+        print(stop, file=sys.stderr)
         return stop.exit_status
     except Failure as failure:
         _complain(str(failure))

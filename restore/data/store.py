@@ -6,6 +6,7 @@ training starts, so that files that are damaged, too small or of the wrong kind 
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,10 @@ PIXELS_AT_A_TIME = 200_000_000
 """Decoded at the same time by all threads together; each pixel takes 6 to 12 bytes of memory meanwhile."""
 KEPT = 30 * 24 * 3600
 """A stored image that no run has used for so long is removed [s]."""
+CHAIN_OF = {"training_path": "transforms_train", "testing_path": "transforms_test"}
+SHOWN = 3
+"""Names of files in a line that speaks of many."""
+TOO_SMALL = re.compile(r"image: \d+ x \d+ pixels \(height x width\) given, and the transforms need (\d+ x \d+)")
 LARGE = 1e9
 """The size of a larger store is reported at the start of a run [bytes]."""
 
@@ -114,29 +119,45 @@ def open_photographs(
     left_out += [outcome for outcome in outcomes.values() if isinstance(outcome, str)]
     left_out = [printable(line) for line in left_out]
     if not usable:
-        raise UserError(f"{place}: none of the {len(left_out)} files can be used:", *by_reason(left_out))
+        lines = by_reason(left_out, chain, CHAIN_OF.get(place, "transforms"))
+        raise UserError(f"{place}: none of the {len(left_out)} files can be used:", *lines)
     return OpenedPhotographs(usable, left_out, len(opener.damaged))
 
 
-def by_reason(lines: Sequence[str]) -> list[str]:
-    """Lines "file: reason", those of one reason as a single line with a few of the files and their number."""
+def by_reason(left_out: list[str], chain: Pipeline, place: str) -> list[str]:
+    """Lines "file: reason", those of one reason as one line with their number and the names of the first files.
+
+    place  the option that the chain comes from, for the remedy of files that are too small
+    """
     files: dict[str, list[str]] = {}
-    for line in lines:
+    alone: dict[str, str] = {}
+    for line in left_out:
         file, _, reason = line.partition(": ")
+        reason = TOO_SMALL.sub(r"image: too small, the transforms need \1", reason)
         files.setdefault(reason, []).append(file)
-    return [
-        f"{file}: {reason}"
-        for reason, named in files.items()
-        for file in (named if len(named) <= NAMED else [f"{', '.join(named[:NAMED])} and {len(named) - NAMED} more"])
-    ]
+        alone[reason] = line
+    lines = []
+    for reason, names in files.items():
+        if len(names) == 1:
+            lines.append(alone[reason])
+            continue
+        if "image: too small" in reason and (makers := chain.size_makers(place)):
+            reason = f"{reason.partition(';')[0]}: {makers}; lower h and w there, or take larger images"
+        shown = ", ".join(names[:SHOWN]) + ", ..." * (len(names) > SHOWN)
+        lines.append(f"{len(names)} files ({shown}): {reason}")
+    return lines
 
 
-class Stored(NamedTuple):
-    """A file in the store."""
+def in_both(training: list[Photograph], validation: list[Photograph]) -> int:
+    """The number of validation photographs that are in training too, as the same file or with the same content."""
+    index = Index(STORE)
 
-    image: StoredImage
-    content: str
-    """The hash of the file's content."""
+    def keys(photograph: Photograph) -> set[str]:
+        path = os.path.realpath(photograph.source)
+        return {path, photograph.stored[0].array.name, index.known_content(path) or path}
+
+    known = set().union(*map(keys, training))
+    return sum(not known.isdisjoint(keys(photograph)) for photograph in validation)
 
 
 class Opener:

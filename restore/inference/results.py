@@ -46,14 +46,19 @@ class Results:
         """Takes a picture; a metric that is not a finite number becomes None."""
         self.rows[file] = row._replace(degraded=_finite(row.degraded), restored=_finite(row.restored))
 
+    @property
+    def measured(self) -> bool:
+        """Whether any picture was compared with a clean one."""
+        return any(row.restored for row in self.rows.values())
+
     def mean(self) -> dict[str, Metrics]:
         """Each metric's mean over the pictures that have it."""
         return {image: _mean([getattr(row, image) for row in self.rows.values()]) for image in MEASURED}
 
     def lines(self) -> list[str]:
-        """A table: a line for each picture and the mean, each metric as degraded -> restored."""
+        """A line for each picture and, where any was measured, the mean; each metric as degraded -> restored."""
         rows = {file: {image: getattr(row, image) for image in MEASURED} for file, row in self.rows.items()}
-        if any(self.mean().values()):
+        if self.measured:
             rows[f"mean of {len(rows)}"] = self.mean()
         width = max(map(len, rows))
         return [f"{file:<{width}}  {_changes(**metrics)}".rstrip() for file, metrics in rows.items()]

@@ -34,8 +34,8 @@ class NetworkOptions(Options):
 
     @property
     def stages(self) -> tuple[int, ...]:
-        """One number for each stage of the network; the information file has them as "config"."""
-        raise NotImplementedError
+        """One number for each stage of the network, if it has stages; the information file has them as "config"."""
+        return ()
 
     def build(self) -> "Generator":
         """A network with random weights."""

@@ -14,6 +14,7 @@ import transforms
 from options.base import Options, parse
 from options.errors import UserError
 from options.json_data import read_json
+from options.mistakes import hint_of_own_parts
 from restore.evaluation.validation import ValidationReport
 from restore.networks import GeneratorOptions
 from restore.training.option_file import TrainingOptions
@@ -85,10 +86,12 @@ class Information:
         self.data: dict[str, Any] = read_json(path, "take the file that was saved with the model")
         if not isinstance(self.data, dict) or "generator" not in self.data:
             raise UserError(f'{path}: has no "generator" section; take the file that was saved with the model')
-        self.generator = parse(GeneratorOptions, self.data["generator"], f"{path}: generator")
+        with hint_of_own_parts():
+            self.generator = parse(GeneratorOptions, self.data["generator"], f"{path}: generator")
         steps = self.data.get("transforms_test", {})
         steps = list(steps.values()) if isinstance(steps, dict) else steps
-        self.chain = Pipeline(tuple(parse(list[TransformOptions], steps, f"{path}: transforms_test")))
+        with hint_of_own_parts():
+            self.chain = Pipeline(tuple(parse(list[TransformOptions], steps, f"{path}: transforms_test")))
         """The transforms that the model was validated with; none if the file names none."""
         self.layout = self._layout(path)
         """The layout of the degraded image, without conditioning planes, and of the restored image."""

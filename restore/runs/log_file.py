@@ -41,7 +41,10 @@ class LogFile:
         try:
             yield
         except BaseException as error:
-            self._append(_with_time(_ending(error)))
+            told = isinstance(error, UserError | Failure | KeyboardInterrupt)
+            text = str(error) or type(error).__name__
+            text = text if isinstance(error, Interrupted) else f"error: {text}"
+            self._append(_with_time(text if told else "".join(traceback.format_exception(error)).rstrip()))
             raise
         finally:
             self.path = None

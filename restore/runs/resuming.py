@@ -28,14 +28,25 @@ def refuse_changes(overrides: list[str]) -> None:
     keys = [override.partition("=")[0] for override in overrides]
     if changed := [key for key in keys if key.partition(".")[0] not in CHANGEABLE]:
         raise UserError(
-            *(f"--set {key}: cannot change when a run is continued; start a new run with -opt" for key in changed),
-            f"with --resume only {', '.join(CHANGEABLE)} can be set",
+            f"--set {', '.join(changed)}: cannot change when a run is continued; start a new run with -opt, "
+            f"as with --resume only {', '.join(CHANGEABLE)} can be set"
         )
 
 
 def state_of(parts: Parts) -> dict[str, Any]:
     """The trainer's state, and a fingerprint of the training photographs."""
     return parts.trainer.state() | {"photographs": parts.batches.samples.fingerprint()}
+
+
+def progress_of(parts: Parts) -> str:
+    """A line for the user: how far a run that is continued has come, and how a complete one can go on."""
+    iteration, last = parts.trainer.iteration, parts.timetable.last
+    if iteration < last:
+        return f"continues from iteration {iteration} of {last}"
+    return (
+        f"the run is complete, at iteration {iteration} of {last}; to train on, raise total_iterations and, where that "
+        f"ends the run earlier, total_epochs: --set total_iterations={2 * iteration}"
+    )
 
 
 def continue_from(state: dict[str, Any], parts: Parts, run: Path, say: Callable[[str], None]) -> None:

@@ -56,7 +56,14 @@ def _seconds(parts: Parts, stage: int, accumulation: int) -> float:
             wait_for_device(parts.trainer.device)
             if number == 0:
                 started = time.monotonic()
-    return (time.monotonic() - started) / UPDATES
+    seconds = (time.monotonic() - started) / UPDATES
+    last = parts.timetable.last
+    print(
+        f"one update: {seconds:.3f} s, {options.batch_size / seconds:.1f} images/s, {_memory(trainer.device)} "
+        f"(measured over {UPDATES} updates on {torch.get_num_threads()} threads)"
+    )
+    print(f"one epoch: {batches.per_epoch} updates, {_clock(seconds * batches.per_epoch)}")
+    print(f"the run: {last} updates, {_clock(seconds * last)}, validation not counted")
 
 
 def _pairs(samples: Samples, entries: int) -> list[torch.Tensor]:

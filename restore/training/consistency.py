@@ -111,7 +111,9 @@ def _unlike_channels(here: str, chain: Pipeline, generator: NetworkOptions) -> l
     found = []
     clean, degraded, channels = chain.layout.channels, chain.in_channels, generator.n_channels
     if clean != channels:
-        remedy = f"set generator.n_channels to {clean}" + ("" if chain.layout.raw else ", or add an RgbToRawTransform")
+        remedy = f"set generator.n_channels to {clean}" + (
+            ", or remove the RgbToRawTransform" if chain.layout.raw else ", or add an RgbToRawTransform"
+        )
         found.append(f"{here}: gives {clean} channels, but generator.n_channels is {channels}; {remedy}")
     if degraded != (generator.in_channels or clean):
         remedy = f"set it to {degraded}" if degraded != clean else "leave it out"
