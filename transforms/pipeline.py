@@ -84,7 +84,7 @@ class Pipeline:
         if image.shape[0] < height or image.shape[1] < width:
             raise UserError(
                 f"image: {image.shape[0]} x {image.shape[1]} pixels (height x width) given, and the transforms need "
-                f"{height} x {width}; take a larger image or a smaller crop{self._crops()}"
+                f"{height} x {width}; take a larger image or a smaller crop"
             )
 
     def _check_recorded(self, pair: Pair) -> None:

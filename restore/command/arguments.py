@@ -52,7 +52,8 @@ def training_arguments(words: list[str] | None = None) -> Namespace:
     )
     parser.add_argument("--run-name", metavar="NAME", help="name of the run's folder (default: date and time)")
     _add_device(parser)
-    parser.add_argument(
+    purpose = parser.add_mutually_exclusive_group()
+    purpose.add_argument(
         "--check",
         action="store_true",
         help="validate, run one batch, draw a contact sheet and estimates; keep none of the updates",
@@ -126,7 +127,7 @@ def run_command(command: Callable[[Namespace], None], arguments: Namespace) -> i
         _complain(*str(error).splitlines())
         return 2
     except Interrupted as stop:
-        print(stop, file=sys.stderr)
+        print(stop, file=sys.stderr)  # as the user asked: no error
         return stop.exit_status
     except Failure as failure:
         _complain(str(failure))

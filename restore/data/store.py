@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
@@ -27,13 +27,16 @@ from transforms import Pipeline
 from transforms.images import Image, Pair
 
 STORE = Path("training_data/.decoded")
-NAMED = 3  # files in the line of a reason that several have
 MOST_THREADS = 8
 PIXELS_AT_A_TIME = 200_000_000
 """Decoded at the same time by all threads together; each pixel takes 6 to 12 bytes of memory meanwhile."""
 KEPT = 30 * 24 * 3600
 """A stored image that no run has used for so long is removed [s]."""
-CHAIN_OF = {"training_path": "transforms_train", "testing_path": "transforms_test"}
+CHAIN_OF = {
+    "training_path": "transforms_train",
+    "testing_path": "transforms_test",
+    "held_out_path": "transforms_test",
+}
 SHOWN = 3
 """Names of files in a line that speaks of many."""
 TOO_SMALL = re.compile(r"image: \d+ x \d+ pixels \(height x width\) given, and the transforms need (\d+ x \d+)")
@@ -149,15 +152,17 @@ def by_reason(left_out: list[str], chain: Pipeline, place: str) -> list[str]:
 
 
 def in_both(training: list[Photograph], validation: list[Photograph]) -> int:
-    """The number of validation photographs that are in training too, as the same file or with the same content."""
-    index = Index(STORE)
+    """The number of validation photographs whose content is in training too."""
+    known = {content for photograph in training for content in photograph.contents}
+    return sum(not known.isdisjoint(photograph.contents) for photograph in validation)
 
-    def keys(photograph: Photograph) -> set[str]:
-        path = os.path.realpath(photograph.source)
-        return {path, photograph.stored[0].array.name, index.known_content(path) or path}
 
-    known = set().union(*map(keys, training))
-    return sum(not known.isdisjoint(keys(photograph)) for photograph in validation)
+class Stored(NamedTuple):
+    """A file in the store."""
+
+    image: StoredImage
+    content: str
+    """The hash of the file's content."""
 
 
 class Opener:

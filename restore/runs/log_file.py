@@ -41,10 +41,7 @@ class LogFile:
         try:
             yield
         except BaseException as error:
-            told = isinstance(error, UserError | Failure | KeyboardInterrupt)
-            text = str(error) or type(error).__name__
-            text = text if isinstance(error, Interrupted) else f"error: {text}"
-            self._append(_with_time(text if told else "".join(traceback.format_exception(error)).rstrip()))
+            self._append(_with_time(_ending(error)))
             raise
         finally:
             self.path = None

@@ -117,13 +117,11 @@ class Logbook:
         if not best:
             self.say(f"{run}: no savepoint had a finite loss, so there is no best model")
             return
-        metrics = best["validation"]
-        kind = "psnr_raw" if "psnr_raw" in metrics["restored"] else "psnr_srgb"
-        degraded, restored = metrics["degraded"][kind], metrics["restored"][kind]
+        measured = f"on {best['n_imgs_test']} validation photographs: {_gain(best['validation'])}\n"
+        if held_out := best.get("held_out"):
+            measured += f"on {held_out['n_imgs']} photographs that were held out: {_gain(held_out)}\n"
         self.say(
-            f"best model, of iteration {best['iteration']}, on {best['n_imgs_test']} validation photographs: "
-            f"degraded PSNR {degraded:.2f} dB, restored PSNR {restored:.2f} dB "
-            f"({restored - degraded:+.2f} dB, {kind[5:]})\n"
+            f"best model, of iteration {best['iteration']}, {measured}"
             f"weights and how they were made: {run / 'best.pth'}, {run / 'best.json'}\n"
             f"curves and pictures: tensorboard --logdir {LOGS}; the curves alone: {run / PICTURE}\n"
             f"use it: python -m restore.test --model {run} --input <folder of photographs> --output results"

@@ -61,8 +61,3 @@ def continue_from(state: dict[str, Any], parts: Parts, run: Path, say: Callable[
         raise UserError(f"{run}: its state does not fit its {OPTIONS} ({reason}); start a new run") from None
     if photographs != parts.batches.samples.fingerprint():
         say("warning: the training photographs have changed: the run continues, but its result will differ")
-    iteration, last = parts.trainer.iteration, parts.timetable.last
-    if iteration < last:
-        say(f"continues from iteration {iteration} of {last}")
-    else:
-        say(f"complete: {iteration} iterations were made; to train for longer, raise total_iterations and total_epochs")

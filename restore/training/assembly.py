@@ -14,7 +14,8 @@ from options.errors import UserError
 from restore.compute.process import Process
 from restore.data.batches import Batches, Samples, Stage, ValidationBatches
 from restore.data.sources import Source
-from restore.data.store import CHAIN_OF, STORE, by_reason, clean_store, in_both, open_photographs
+from restore.data.store import CHAIN_OF, STORE, Photograph, by_reason, clean_store, in_both, open_photographs
+from restore.files.paths import printable
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
 from restore.training.guard import non_finite_part
@@ -27,6 +28,10 @@ from restore.training.stages import Restarting, begins
 from restore.training.timetable import Timetable
 from restore.training.trainer import Trainer
 from transforms import Layout, unconditioned
+
+PURPOSES = {"training_path": "training", "testing_path": "validation", "held_out_path": "held out"}
+NAMED = 10  # photographs, in mistakes of one kind
+
 
 MOST_LINES = 10
 """Lines about files that were left out."""
@@ -76,13 +81,16 @@ def assemble(
     precision = choose_precision(options.amp, device, generator.half_precision_safe, pixel_only)
     say(f"precision: {precision.why}")
     scale = options.generator.scale
-    training = _samples(options.training_path, chain, scale, options.seed, "training", say)
-    validation = _samples(options.testing_path, chain_test, scale, options.seed, "validation", say)
-    if count := in_both(training.photographs, validation.photographs):
+    largest = max(chains, key=lambda chain: chain.smallest_image())  # what it leaves out is left out of all stages
+    training = _photographs(options.training_path, largest, scale, "training_path", say)
+    validation = _photographs(options.testing_path, chain_test, scale, "testing_path", say)
+    held_out = _photographs(options.held_out_path or [], chain_test, scale, "held_out_path", say)
+    if count := in_both(training, validation):
         say(
             f"warning: testing_path: {count} of its {len(validation)} photographs are in training_path too, so that "
             f"validation overestimates the quality; remove them from one of the two"
         )
+    _refuse_seen(held_out, training, validation)
     if line := clean_store():
         say(line)
 
@@ -217,4 +225,4 @@ def _photographs(
             say(f"  {line}")
         if len(lines) > MOST_LINES:
             say(f"  and {len(lines) - MOST_LINES} lines more")
-    return Samples(photographs.usable, chain.tail, seed, purpose)
+    return photographs.usable

@@ -40,11 +40,12 @@ def check(options: TrainingOptions, parts: Parts) -> None:
     for number, (stage, end) in enumerate(zip(batches.stages, ends, strict=True)):
         seconds = _seconds(parts, number, options.accumulation)
         speed = f"one update: {seconds:.3f} s, {stage.batch_size / seconds:.1f} images/s, {_memory(trainer.device)}"
+        speed += f" (measured over {UPDATES} updates on {torch.get_num_threads()} threads)"
         print(f"stages.{number}: {speed}" if options.stages else speed)
         whole += seconds * (end - stage.begin)
     epoch = batches.iterations(1)
     print(f"one epoch: {epoch} updates, {_clock(whole / last * epoch)}")
-    print(f"the run: {last} updates, {_clock(whole)} validation not counted")
+    print(f"the run: {last} updates, {_clock(whole)}, validation not counted")
 
 
 def _seconds(parts: Parts, stage: int, accumulation: int) -> float:
@@ -56,14 +57,7 @@ def _seconds(parts: Parts, stage: int, accumulation: int) -> float:
             wait_for_device(parts.trainer.device)
             if number == 0:
                 started = time.monotonic()
-    seconds = (time.monotonic() - started) / UPDATES
-    last = parts.timetable.last
-    print(
-        f"one update: {seconds:.3f} s, {options.batch_size / seconds:.1f} images/s, {_memory(trainer.device)} "
-        f"(measured over {UPDATES} updates on {torch.get_num_threads()} threads)"
-    )
-    print(f"one epoch: {batches.per_epoch} updates, {_clock(seconds * batches.per_epoch)}")
-    print(f"the run: {last} updates, {_clock(seconds * last)}, validation not counted")
+    return (time.monotonic() - started) / UPDATES
 
 
 def _pairs(samples: Samples, entries: int) -> list[torch.Tensor]:
