@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from types import TracebackType
@@ -260,6 +261,10 @@ def _on_device(loaders: Iterable[DataLoader], device: torch.device) -> Iterator[
     except Exception as error:
         if not loader.num_workers:
             raise
+        if isinstance(error, (ConnectionError, EOFError)):
+            # A worker has ended while it handed over a tensor. While this waits, the signal of its end arrives, and
+            # torch's handler raises the error that names the process.
+            time.sleep(GRACE)
         # The message of a worker's error contains the worker's traceback. The traceback of this process keeps the
         # loader alive, and its workers with it, so it is dropped.
         raise error.with_traceback(None) from None
