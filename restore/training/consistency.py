@@ -43,6 +43,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[str]:
         ask(partial(_without_effect, chain), chain)
         ask(partial(_too_small_for_losses, chain), chain, "losses")
     ask(_unlike_conditioning, "transforms_train", "transforms_test")
+    ask(_for_training_alone, "transforms_test")
     ask(_no_batch, "transforms_train", "batch_size")
     ask(_unmeasurable, "transforms_test")
     ask(_too_small_for_discriminator, "transforms_train", "discriminator")
@@ -125,6 +126,15 @@ def _unfit_pairs(here: str, path: str, chain: Pipeline, sources: list[Source]) -
 
 def _without_effect(here: str, chain: Pipeline) -> list[str]:
     return [f"{here}.{n}.{line}" for n, step in enumerate(chain.transforms) for line in step.without_effect()]
+
+
+def _for_training_alone(chain: Pipeline) -> list[str]:
+    return [
+        f"transforms_test.{number}: {step.class_name} given, which is for training alone and would measure what no "
+        f"camera records; remove it"
+        for number, step in enumerate(chain.transforms)
+        if step.training_only
+    ]
 
 
 def _unlike_conditioning(train: Pipeline, test: Pipeline) -> list[str]:
