@@ -25,14 +25,15 @@ class UNetOptions(NetworkOptions):
     is the image enlarged by bicubic interpolation, and always added."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """In training, each channel that goes into the last convolution is set to 0 with this chance, and the others are
-    scaled up. There and by channels, since Kong et al. 2022 (Reflash Dropout in Image Super-Resolution) found it best at
-    the end of the network, where it helps to restore degradations that were not trained on. Use it, from 0.1 on, with
-    chains that degrade in many ways, as RealEsrganDegradation; leave it at 0 where the degradation in use is the one
-    trained on, as a camera's noise, and with few channels (widths)."""
+    scaled up. There, and by whole channels, since Kong et al. 2022 (Reflash Dropout in Image Super-Resolution) found it
+    best at the end of the network, where it helps to restore degradations that were not trained on. Use it, from 0.1
+    on, with chains that degrade in many ways, as RealEsrganDegradation; leave it at 0 where the degradation in use is
+    the one trained on, as a camera's noise, and with few channels (widths)."""
     checkpointing: bool = False
     """Keeps only what goes into and out of each level for the gradient, and computes the rest a second time: the same
     updates with two thirds of the activations held and four fifths of the memory at its peak, in 1.3 times the time
-    (widths 32 to 256, 2 crops of 128 x 128, CPU). Use it as the last resort where memory is short. To fit a larger batch alone, accumulation costs less time."""
+    (widths 32 to 256, 2 crops of 128 x 128, CPU). Use it as the last resort where memory is short. To fit a larger
+    batch alone, accumulation costs less time."""
     use_sigmoid: bool = False
     """Ends with a sigmoid, so that the output lies in 0..1; not together with residual."""
 
