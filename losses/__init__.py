@@ -1,12 +1,12 @@
 """What training minimises: named terms of three families, and their weighted sum.
 
 pixel    L1, L2, Charbonnier, ssim, ms_ssim                     the images as they are
-gan      gan, wgan, lsgan, ragan, softplusgan                   what a discriminator makes of them
-feature  lpips_vgg, lpips_alex, lpips_squeeze, vgg              what a network for photographs sees in them
+gan      gan, wgan, lsgan, ragan, softplusgan                   the logits that the discriminator gives for them
+feature  lpips_vgg, lpips_alex, lpips_squeeze, vgg              the features of a network trained on photographs
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from losses.perceptual import FeatureOptions, LpipsAlex, LpipsSqueeze, LpipsVgg,
 from losses.pixel import L1, L2, Charbonnier, MsSsim, Ssim
 from losses.term import TermOptions
 from losses.weighted import Metadata, Render, WeightedLoss
-from options.base import Options, parse
+from options.base import parse
 from options.choices import Choices
 from options.errors import UserError
 
@@ -27,7 +27,14 @@ LOSSES = Choices(
 )  # fmt: skip
 LossOptions = Annotated[TermOptions, LOSSES]
 TOTAL = "total"
-"""What the weighted sum of all terms is called where the terms are logged by their names."""
+"""The name of the weighted sum of all terms in the log, beside the names of the terms."""
+
+
+class DiscriminatorOptions(Protocol):
+    """What the terms must know of the discriminator's section."""
+
+    @property
+    def uses_batch_norm(self) -> bool: ...
 
 
 def build(
@@ -39,11 +46,12 @@ def build(
     n_channels  planes of the images that will be compared
     render      (image, metadata) -> sRGB (B, 3, H, W) in 0..1, differentiable: what the feature terms look at. Without
                 it images of 3 channels are taken as they are.
-    Raises UserError for mistakes in the options, and where a feature term's weights can't be had.
+    Raises UserError for mistakes in the options, and where a feature term's weights are not found.
     """
-    if not all(isinstance(section, TermOptions) for section in options.values()):
-        options = parse(dict[str, LossOptions], dict(options), "losses")
-    sections = _active(options)
+    finished = {name: section for name, section in options.items() if isinstance(section, TermOptions)}
+    if len(finished) < len(options):
+        finished = parse(dict[str, LossOptions], dict(options), "losses")
+    sections = _active(finished)
     mistakes = mistakes_of_the_set(sections)
     terms = {}
     for name, section in sections.items():
@@ -63,22 +71,24 @@ def build(
 
 
 def mistakes_of_the_set(options: Mapping[str, TermOptions]) -> list[str]:
-    """Mistakes that no term can see by itself, a line each."""
+    """Mistakes in the terms as a set, one line for each."""
     sections = _active(options)
     mistakes = []
     if not sections:
         mistakes.append('losses: no term with a weight above 0; give one, as {"pixel": {"class_name": "L1"}}')
     if len(adversarial := _adversarial(sections)) > 1:
-        mistakes.append(f"losses: {', '.join(adversarial)} are all played with the one discriminator; keep one of them")
+        mistakes.append(
+            f"losses: {', '.join(adversarial)} are adversarial, and there is one discriminator; keep one of them"
+        )
     if TOTAL in sections:
         mistakes.append(f"losses.{TOTAL}: the weighted sum of all terms is called so; give the term another name")
     return mistakes
 
 
-def contradictions(options: Mapping[str, TermOptions], discriminator: Options | None) -> list[str]:
-    """What the terms and the discriminator are to one another and should not be, a line each.
+def contradictions(options: Mapping[str, TermOptions], discriminator: DiscriminatorOptions | None) -> list[str]:
+    """Contradictions between the terms and the discriminator, one line for each.
 
-    discriminator  a section with the property uses_batch_norm; None: the option file has none
+    discriminator  its section; None: the option file has none
     """
     mistakes = []
     adversarial = _adversarial(_active(options))
@@ -95,8 +105,8 @@ def contradictions(options: Mapping[str, TermOptions], discriminator: Options | 
             )
         elif section.penalises_gradient and discriminator.uses_batch_norm:
             mistakes.append(
-                f'discriminator.norm: "batch" mixes the images whose single gradients losses.{name} penalises; '
-                'use "instance" or "none"'
+                f'discriminator.norm: "batch" mixes the images of a batch, and losses.{name} penalises the gradient of '
+                'each image; use "instance" or "none"'
             )
     return mistakes
 
@@ -113,12 +123,12 @@ def _warnings(sections: Mapping[str, TermOptions]) -> list[str]:
     comparing = {name: section for name, section in sections.items() if section.family != "gan"}
     if not comparing:
         return [
-            "losses: no term compares with the clean image, so nothing holds the restored image to it; add a pixel "
-            "term. The validation loss is the mean absolute difference"
+            "losses: no term compares with the clean image, so nothing keeps the restored image close to it; add a "
+            "pixel term. The validation loss is the mean absolute difference"
         ]
     if all(isinstance(section, Ssim | MsSsim) for section in comparing.values()):
         names = ", ".join(comparing)
-        return [f"losses: {names} hardly sees brightness and colour and is not meant to train alone; add an L1"]
+        return [f"losses: {names} hardly reacts to brightness and colour and is not meant to be used alone; add L1"]
     return []
 
 

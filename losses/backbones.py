@@ -1,4 +1,4 @@
-"""Weights of the networks that perceptual terms look through: a local file, torchvision's cache, or a download."""
+"""Weights of the networks of the perceptual terms: from a local file, torchvision's cache, or a download."""
 
 import http.client
 import sys
@@ -29,18 +29,19 @@ def convolution_weights(model: str, weights_path: str | None) -> dict[str, Tenso
     except Exception as error:  # of any kind, where a file of another kind is read as one of weights
         reason = str(error).partition("\n")[0]
         raise UserError(f'weights_path: "{file}" does not hold plain weights ({reason}); fetch {_url(model)}') from None
-    weights = {name: state.get(f"features.{name}") for name in _shapes(model)} if isinstance(state, dict) else {}
-    unfit = [name for name, shape in _shapes(model).items() if getattr(weights.get(name), "shape", None) != shape]
+    weights = state if isinstance(state, dict) else {}
+    shapes = {f"features.{name}": shape for name, shape in _shapes(model).items()}
+    unfit = [name for name, shape in shapes.items() if getattr(weights.get(name), "shape", None) != shape]
     if unfit:
         raise UserError(
-            f'weights_path: "{file}" does not fit {model}: features.{unfit[0]} and {len(unfit) - 1} more are missing '
+            f'weights_path: "{file}" does not fit {model}: {unfit[0]} and {len(unfit) - 1} more are missing '
             f"or have another shape; fetch {_url(model)}"
         )
-    return weights
+    return {name.removeprefix("features."): weights[name] for name in shapes}
 
 
 def _shapes(model: str) -> dict[str, torch.Size]:
-    """What the convolutional part of a model is made of."""
+    """Names and shapes of the weights of a model's convolutional part."""
     from torchvision.models import get_model
 
     with torch.device("meta"):  # names and shapes without memory
@@ -76,8 +77,8 @@ def _url(model: str) -> str:
 def _require_answer(url: str) -> None:
     """OSError where the server does not answer in time.
 
-    It is asked from a thread: a socket's own time limit holds for each address of a host anew, and not for the look-up
-    of its name.
+    The request runs in a thread: a socket's time limit holds for each address of the host separately, and not for the
+    look-up of its name.
     """
     failures: list[Exception] = [TimeoutError(f"no answer within {PATIENCE:.0f} s")]
 

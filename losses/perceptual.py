@@ -1,11 +1,12 @@
-"""Terms that compare two images by what a network trained on photographs sees in them.
+"""Terms that compare two images by the features of a network trained on photographs.
 
 All of them are called with (restored, clean), both (B, 3, H, W) sRGB float32 in 0..1, and return a scalar. Their
 networks are frozen and stay in evaluation mode: gradients reach the restored image and nothing else.
 """
 
 import warnings
-from typing import ClassVar, Literal, get_args
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self, get_args
 
 import torch
 from pydantic import Field
@@ -82,7 +83,7 @@ class Vgg(FeatureOptions):
 class FrozenTerm(nn.Module):
     """A term whose network never learns and never leaves evaluation mode."""
 
-    def train(self, mode: bool = True) -> nn.Module:
+    def train(self, mode: bool = True) -> Self:
         return super().train(False)
 
     def freeze(self) -> None:
@@ -102,25 +103,26 @@ class LpipsTerm(FrozenTerm):
         super().__init__()
         import lpips
 
-        # The package fills the backbone with random numbers first: not at the expense of the run's own.
+        # The package first draws random weights. The fork keeps the random state of the run unchanged.
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it calls torchvision by a deprecated argument
+            warnings.simplefilter("ignore")  # the package uses a deprecated argument of torchvision
             self.network = lpips.LPIPS(net=backbone, pnet_rand=True, verbose=False)
-        # The package cuts torchvision's list of layers into slices, and keeps the numbers: slice2.5.weight is 5.weight.
+        # The package splits torchvision's layers into slices but keeps their numbers: slice2.5.weight is 5.weight.
         backbone_names = self.network.net.state_dict()
         self.network.net.load_state_dict({name: convolutions[name.split(".", 1)[1]] for name in backbone_names})
         self.freeze()
 
     def forward(self, restored: Tensor, clean: Tensor) -> Tensor:
         with torch.no_grad():
-            aims = self.directions(clean)
-        pairs = zip(self.network.lins, self.directions(restored), aims, strict=True)
-        return sum(calibrated((seen - aim).square()).mean() for calibrated, seen, aim in pairs)
+            targets = self.unit_features(clean)
+        layers = zip(self.network.lins, self.unit_features(restored), targets, strict=True)
+        distances = (calibrated((features - target).square()).mean() for calibrated, features, target in layers)
+        return sum(distances, torch.zeros(()))
 
-    def directions(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) in 0..1 -> (B, C, h, w) of each layer: its features at each place, scaled to the length 1."""
+    def unit_features(self, image: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in 0..1 -> (B, C, h, w) of each layer: at each pixel the vector of features has length 1."""
         layers = self.network.net(self.network.scaling_layer(2 * image - 1))  # the package's networks expect -1..1
-        # The package takes the root of a sum of squares, whose gradient is NaN where no feature of a place is active.
+        # Not the package's own normalisation: its gradient is NaN where all features of a pixel are 0.
         return [features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + 1e-10) for features in layers]
 
 
@@ -130,10 +132,13 @@ class VggTerm(FrozenTerm):
     Source: Wang et al., ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks, 2018, section 3.3.
 
     layers        weight of each layer by its name
-    convolutions  their weights, as convolution_weights gives them
+    convolutions  weights of the network, as convolution_weights gives them
     """
 
-    def __init__(self, layers: dict[str, float], convolutions: dict[str, Tensor]):
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, layers: Mapping[VggLayer, float], convolutions: dict[str, Tensor]):
         super().__init__()
         from torchvision.models import vgg19
 
@@ -150,16 +155,17 @@ class VggTerm(FrozenTerm):
 
     def forward(self, restored: Tensor, clean: Tensor) -> Tensor:
         with torch.no_grad():
-            aim = self.features(clean)
-        seen = self.features(restored)
-        return sum(weight * functional.l1_loss(seen[place], aim[place]) for place, weight in self.weights.items())
+            target = self.features(clean)
+        features = self.features(restored)
+        terms = (weight * functional.l1_loss(features[place], target[place]) for place, weight in self.weights.items())
+        return sum(terms, torch.zeros(()))
 
     def features(self, image: Tensor) -> dict[int, Tensor]:
-        """(B, 3, H, W) in 0..1 -> (B, C, h, w) by the place of each layer asked for."""
-        seen = {}
+        """(B, 3, H, W) in 0..1 -> (B, C, h, w) for each layer with a weight, by its place."""
+        selected = {}
         features = (image - self.mean) / self.std
         for place, layer in enumerate(self.network):
             features = layer(features)
             if place in self.weights:
-                seen[place] = features
-        return seen
+                selected[place] = features
+        return selected

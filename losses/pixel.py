@@ -46,7 +46,7 @@ class Charbonnier(TermOptions):
 
 
 class Ssim(TermOptions):
-    """1 - SSIM (Wang et al. 2004). It hardly sees a shift of brightness or colour: for use beside L1 or its like."""
+    """1 - SSIM (Wang et al. 2004). It hardly reacts to shifts of brightness or colour: use it beside L1."""
 
     family: ClassVar = "pixel"
     class_name: Literal["ssim"] = "ssim"
@@ -60,7 +60,7 @@ class Ssim(TermOptions):
 
 
 class MsSsim(TermOptions):
-    """1 - multi-scale SSIM (Wang et al. 2003), for images above 160 pixels: for use beside L1 or its like."""
+    """1 - multi-scale SSIM (Wang et al. 2003), for images above 160 pixels: use it beside a term such as L1."""
 
     family: ClassVar = "pixel"
     class_name: Literal["ms_ssim"] = "ms_ssim"

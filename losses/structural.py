@@ -1,6 +1,6 @@
 """Structural similarity at one scale and at five, as losses.
 
-Both see windows that lie wholly inside the image: no border is made up, the outer 5 pixels only count as neighbours.
+Both use only windows that lie wholly inside the image, without padding.
 """
 
 import torch
@@ -44,20 +44,20 @@ class MultiScaleStructuralLoss(nn.Module):
     def forward(self, restored: Tensor, clean: Tensor) -> Tensor:
         """Two (B, C, H, W), nominally 0..1 -> scalar. UserError where a side is not above 160 pixels."""
         _require_side(restored, self.smallest_side, "ms_ssim")
-        similarity = 1.0
+        similarity = restored.new_ones(())
         for scale, weight in enumerate(SCALE_WEIGHTS):
             if scale > 0:
                 restored, clean = (_halve(image) for image in (restored, clean))
             luminance, contrast = _similarities(restored, clean)
             coarsest = scale == len(SCALE_WEIGHTS) - 1
-            seen = (luminance * contrast if coarsest else contrast).mean(dim=(-2, -1))
-            similarity = similarity * seen.clamp(min=SMALLEST_SIMILARITY) ** weight
+            factor = (luminance * contrast if coarsest else contrast).mean(dim=(-2, -1))
+            similarity = similarity * factor.clamp(min=SMALLEST_SIMILARITY) ** weight
         return 1 - similarity.mean()
 
 
 def _similarities(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Similarity of luminance, and of contrast and structure, of two (B, C, H, W): each (B, C, H - 10, W - 10)."""
-    # Second moments about the clean image's mean: about 0 their difference would lose float32's digits to C2.
+    # Second moments about the clean image's mean: about 0, their differences would lose digits in float32.
     centre = second.mean(dim=(-2, -1), keepdim=True)
     offset_1, offset_2 = first - centre, second - centre
     moments = torch.stack((offset_1, offset_2, offset_1 * offset_1, offset_2 * offset_2, offset_1 * offset_2))
@@ -73,7 +73,7 @@ def _local_means(images: Tensor) -> Tensor:
     """(..., H, W) -> (..., H - 10, W - 10): means under the Gaussian window, which is a column times a row."""
     position = torch.arange(WINDOW, dtype=images.dtype, device=images.device) - WINDOW // 2
     weights = torch.softmax(-(position**2) / (2 * SIGMA**2), dim=0)
-    planes = images.flatten(0, -3)  # as channels of one image: 26 times as fast on a CPU as a batch of single planes
+    planes = images.flatten(0, -3)  # channels of one image are 26 times as fast on a CPU as a batch of single planes
     column = weights.view(1, 1, -1, 1).expand(len(planes), 1, -1, 1)
     planes = functional.conv2d(planes[None], column, groups=len(planes))
     planes = functional.conv2d(planes, column.mT, groups=planes.shape[1])
@@ -81,7 +81,7 @@ def _local_means(images: Tensor) -> Tensor:
 
 
 def _halve(image: Tensor) -> Tensor:
-    """Means of 2 x 2 pixels; of the single row or column that an odd side leaves over, the mean of what is there."""
+    """Means of 2 x 2 pixels. At an odd side the last row or column is averaged alone."""
     return functional.avg_pool2d(image, 2, ceil_mode=True)
 
 
@@ -89,5 +89,5 @@ def _require_side(image: Tensor, side: int, name: str) -> None:
     height, width = image.shape[-2:]
     if min(height, width) < side:
         raise UserError(
-            f"{name}: images of {height} x {width} pixels given; it needs {side} x {side} or more: larger crops"
+            f"{name}: images of {height} x {width} pixels given; it needs {side} x {side} or more; use larger crops"
         )

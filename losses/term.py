@@ -13,8 +13,8 @@ Weight = Annotated[NonNegativeFloat, Field(le=1e6)]
 class TermOptions(Options):
     """One term of the weighted loss.
 
-    family  what the term looks at: "pixel" the images as they are, "feature" the images rendered for the eye,
-            "gan" what the discriminator makes of them
+    family  what the term compares: "pixel" the images as they are, "feature" the images rendered to sRGB,
+            "gan" the discriminator's logits
     """
 
     family: ClassVar[Literal["pixel", "gan", "feature"]]
@@ -25,9 +25,9 @@ class TermOptions(Options):
 
     @property
     def smallest_side(self) -> int:
-        """Sides of the images that it takes are no shorter [px]."""
+        """The shortest side of an image that the term accepts [px]."""
         return 1
 
     def build(self) -> nn.Module:
-        """The finished term; what it is called with is said in losses/weighted.py."""
+        """The finished term. losses/weighted.py says what it is called with."""
         raise NotImplementedError

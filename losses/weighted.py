@@ -1,11 +1,12 @@
 """The weighted sum of all terms of a run."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from losses.adversarial import AdversarialTerm
+from losses.adversarial import AdversarialOptions, AdversarialTerm
 from losses.term import TermOptions
 from transforms import RawMetadata
 
@@ -14,20 +15,20 @@ Render = Callable[[Tensor, Metadata], Tensor]
 
 
 class WeightedLoss(nn.Module):
-    """Finished terms by name. All of it is computed in float32, whatever the images come in and autocast says.
+    """Finished terms by name. All of them are computed in float32, whatever the images' dtype and autocast are.
 
         parts = loss.discriminator_loss(discriminator, real=clean, restored=restored)     # the discriminator's turn
         parts["loss"].backward()
         ...
         loss.constrain(discriminator)                                                     # after its update
 
-        values = loss.generator_terms(restored, clean, metadata, discriminator)              # the generator's turn
+        values = loss.generator_terms(restored, clean, metadata, discriminator)          # the generator's turn
         loss.total(values).backward()
 
     sections  the terms' options by name: their weight, family and class_name
     terms     the terms themselves, by the same names
-    render    (image, metadata) -> sRGB (B, 3, H, W) in 0..1: what the feature terms look at
-    warnings  what is allowed but hardly meant, a line each, for the caller to show
+    render    (image, metadata) -> sRGB (B, 3, H, W) in 0..1, which the feature terms compare
+    warnings  options that are allowed but probably a mistake: one line for each, for the caller to show
     """
 
     def __init__(
@@ -48,12 +49,13 @@ class WeightedLoss(nn.Module):
     @property
     def critic_steps(self) -> int:
         """Updates of the discriminator to one of the generator; 0 without an adversarial term."""
-        return next((section.critic_steps for section in self.sections.values() if section.family == "gan"), 0)
+        sections = self.sections.values()
+        return next((section.critic_steps for section in sections if isinstance(section, AdversarialOptions)), 0)
 
     def generator_terms(
         self, restored: Tensor, clean: Tensor, metadata: Metadata, discriminator: nn.Module | None = None
     ) -> dict[str, Tensor]:
-        """What the generator minimises: every term's unweighted value by name, scalars in float32.
+        """The terms that the generator minimises: their unweighted values by name, scalars in float32.
 
         restored, clean  (B, C, H, W), nominally 0..1
         metadata         what the rendering for the feature terms needs, batched
@@ -62,9 +64,9 @@ class WeightedLoss(nn.Module):
         return self._values(list(self.terms), restored, clean, metadata, discriminator)
 
     def comparison(self, restored: Tensor, clean: Tensor, metadata: Metadata) -> Tensor:
-        """The weighted sum of the terms that compare with the clean image, the validation loss: a scalar.
+        """The validation loss: the weighted sum of the terms that compare with the clean image, a scalar.
 
-        Where an adversarial term stands alone, it is the mean absolute difference: best.pth must mean something.
+        Without such a term it is the mean absolute difference, so that the best model can still be chosen.
         """
         comparing = [name for name, section in self.sections.items() if section.family != "gan"]
         if not comparing:
@@ -77,15 +79,17 @@ class WeightedLoss(nn.Module):
         return sum(weighted, torch.zeros(()))  # a tensor also where there is no value
 
     def discriminator_loss(self, discriminator: nn.Module, real: Tensor, restored: Tensor) -> dict[str, Tensor]:
-        """What the discriminator minimises, "loss", beside the parts to log (see losses/adversarial.py).
+        """What the discriminator minimises, "loss", and the parts to log (see losses/adversarial.py).
 
-        No gradient reaches what made the images. The weight of the term plays no part: it is the generator's.
+        No gradient reaches the generator. The term's weight is not applied: it is for the generator alone.
         """
+        assert self.adversarial, "there is no adversarial term"
         with torch.autocast(real.device.type, enabled=False):
             return self.adversarial.discriminator_loss(discriminator, real.detach().float(), restored.detach().float())
 
     def constrain(self, discriminator: nn.Module) -> None:
-        """To be called after each update of the discriminator: clips its weights where the term asks for it."""
+        """Clips the discriminator's weights where the term asks for it; to be called after each of its updates."""
+        assert self.adversarial, "there is no adversarial term"
         self.adversarial.constrain(discriminator)
 
     def _values(
@@ -93,7 +97,10 @@ class WeightedLoss(nn.Module):
     ) -> dict[str, Tensor]:
         with torch.autocast(restored.device.type, enabled=False):
             restored, clean = restored.float(), clean.float()
-            seen = {"pixel": (restored, clean), "gan": (restored, clean, discriminator)}
+            arguments: dict[str, tuple[Any, ...]] = {
+                "pixel": (restored, clean),
+                "gan": (restored, clean, discriminator),
+            }
             if any(self.sections[name].family == "feature" for name in names):
-                seen["feature"] = (self.render(restored, metadata), self.render(clean, metadata))
-            return {name: self.terms[name](*seen[self.sections[name].family]) for name in names}
+                arguments["feature"] = (self.render(restored, metadata), self.render(clean, metadata))
+            return {name: self.terms[name](*arguments[self.sections[name].family]) for name in names}

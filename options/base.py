@@ -1,4 +1,4 @@
-"""The strict base of every section of an option file, and the one door through which data becomes a section."""
+"""The strict base class of every section of an option file, and the functions that turn data into a section."""
 
 import os
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -11,11 +11,11 @@ from options.mistakes import describe, shortened
 
 Kind = TypeVar("Kind")
 LONGEST_NAME, LONGEST_PATH = 255, 4095
-"""[bytes] of a file's name and of a whole path, as Linux and macOS have it at most."""
+"""Longest file name and longest path that Linux and macOS allow [bytes]."""
 
 
 def _take_lists_for_tuples(schema: Any) -> None:
-    """JSON has no tuples: a list is one where a tuple is wanted. What stands in it is read as strictly as all else."""
+    """Accepts a list where a field is a tuple, as JSON has no tuples. Its items are still validated strictly."""
     if isinstance(schema, dict):
         if schema.get("type") == "tuple":
             schema["strict"] = False
@@ -43,24 +43,24 @@ class Options(BaseModel):
         return schema
 
 
-class Reading(NamedTuple):
-    """What became of the data of a section."""
+class Parsed(NamedTuple):
+    """The result of validating a section's data."""
 
     section: Any
-    """The finished section; None where there is a mistake in the data."""
-    whole: dict[str, Any]
-    """The value of each field that has no mistake, by the field's name."""
+    """The finished section; None where the data has a mistake."""
+    valid: dict[str, Any]
+    """The values of the fields without a mistake, by the fields' names."""
     mistakes: list[str]
-    """A line each."""
+    """One line for each."""
 
 
 def parse(kind: type[Kind], data: Any, place: str = "") -> Kind:
     """Turns JSON data (dicts, lists, numbers, strings) into a section, or into a list or a dict of sections.
 
     kind   an Options class, or any type made of them: list[...], a type of a table of Choices
-    data   what json.loads returns; a finished section anywhere in it is taken as it is
-    place  what the mistakes' lines begin with: a file's name, or the part of it that is read
-    Raises UserError with one line for each mistake in the data, all of them at once.
+    data   as json.loads returns it; it may contain finished sections, which are kept as they are
+    place  how each mistake's line begins: with the file's name, or with the part of the file that data is
+    Raises UserError with all mistakes in the data, one line for each.
     """
     section, mistakes = _validated(kind, data, place, {})
     if mistakes:
@@ -68,17 +68,17 @@ def parse(kind: type[Kind], data: Any, place: str = "") -> Kind:
     return section
 
 
-def parse_whole(kind: type[Options], data: Any, place: str = "") -> Reading:
-    """As parse, for a caller who has more to check: mistakes are returned, beside the fields that have none.
+def parse_whole(kind: type[Options], data: Any, place: str = "") -> Parsed:
+    """Like parse, for a caller with more to check: returns the mistakes, and the fields that have none.
 
-    kind  an Options class with a validator of every field that puts it into the validation's context, a dict
+    kind  an Options class whose validator of all fields stores each valid value in the validation's context, a dict
     """
     kept: dict[str, Any] = {}
     section, mistakes = _validated(kind, data, place, kept)
     given = data if isinstance(data, dict) else {}
     left_out = {name: field for name, field in kind.model_fields.items() if (field.alias or name) not in given}
     defaults = {name: field.default for name, field in left_out.items() if not field.is_required()}
-    return Reading(section, defaults | kept, mistakes)
+    return Parsed(section, defaults | kept, mistakes)
 
 
 def _validated(kind: Any, data: Any, place: str, kept: dict[str, Any]) -> tuple[Any, list[str]]:
@@ -89,17 +89,17 @@ def _validated(kind: Any, data: Any, place: str, kept: dict[str, Any]) -> tuple[
 
 
 def check_path(path: str) -> str:
-    """The same path; ValueError for one that no file can have."""
+    """The same path; ValueError for a path that no file can have."""
     if not path:
         raise ValueError('"" given; give a path, as "." for the current folder')
     if "\0" in path:
-        raise ValueError(f"{shortened(path)} given; a path has no null character")
+        raise ValueError(f"{shortened(path)} given; a path cannot contain a null character")
     size = len(os.fsencode(path))
     longest = max(len(os.fsencode(name)) for name in path.split("/"))
     if size > LONGEST_PATH or longest > LONGEST_NAME:
         raise ValueError(
-            f"{shortened(path)} given, a path of {size} bytes; no file system takes more than {LONGEST_PATH}, "
-            f"or {LONGEST_NAME} for one name in it"
+            f"{shortened(path)} given, a path of {size} bytes; at most {LONGEST_PATH} are possible, "
+            f"and {LONGEST_NAME} for each name in it"
         )
     return path
 

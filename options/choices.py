@@ -1,4 +1,4 @@
-"""Sections that are told apart by their class_name: one visible table for each, which code elsewhere may extend."""
+"""Tables of the sections that an option file chooses by class_name. Other code may add classes to a table."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
@@ -15,22 +15,22 @@ class Shorthand(NamedTuple):
     """What may be written in place of a section of a table."""
 
     section: Callable[[Any], Any]
-    """What was written -> the section's data; what is a section's data already comes back as it is."""
+    """Turns what was written into the section's data; data of a section is returned unchanged."""
     written: Callable[["Choices"], Any]
     """The type of what may be written, for the JSON Schema."""
 
 
 class Choices:
-    """The sections that one place of an option file may hold, told apart by their class_name.
+    """The sections that one place of an option file may hold; class_name says which one it is.
 
         TRANSFORMS = Choices(Transform, Downsample, RandomCrop)
         TransformOptions = Annotated[Transform, TRANSFORMS]  # the type of a field
 
-    base       what every section of the table is derived from
+    base       the class from which every section of the table is derived
     kinds      the sections' classes: each has a field class_name: Literal["Name"] = "Name"
     shorthand  what may be written in place of a section
 
-    A class is looked up when a file is read, and so one that was added later is known to every option class.
+    Classes are looked up when a file is read, so a class that was added later is known everywhere.
     """
 
     def __init__(self, base: type[Options], *kinds: type[Options], shorthand: Shorthand | None = None):
@@ -41,7 +41,7 @@ class Choices:
             self.add(kind)
 
     def add(self, kind: type[Options]) -> None:
-        """Makes a class of one's own a choice, before the option file is read. ValueError for one that cannot be."""
+        """Adds a class to the table, before the option file is read. ValueError for a class that does not fit."""
         if not (isinstance(kind, type) and issubclass(kind, self.base)):
             raise ValueError(f"{kind!r}: no choice here; derive it from {self.base.__name__}")
         field = kind.model_fields.get(TAG)
@@ -53,7 +53,7 @@ class Choices:
         self.kinds[field.default] = kind
 
     def chosen(self, data: Any) -> type[Options] | None:
-        """The class that this data of a section chooses; None: it chooses none of the table."""
+        """The class that a section's data names; None where it names none of the table."""
         data = self._section(data)
         name = data.get(TAG) if isinstance(data, dict) else None
         return self.kinds.get(name) if isinstance(name, str) else None
@@ -62,7 +62,7 @@ class Choices:
         return self.shorthand.section(data) if self.shorthand else data
 
     def _validated(self, data: Any) -> Options:
-        """The finished section; one that is finished is taken as it is."""
+        """The finished section; a section that is finished already is returned unchanged."""
         if type(data) in self.kinds.values():
             return data
         section = self._section(data)

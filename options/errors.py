@@ -1,4 +1,4 @@
-"""What can end a command: a user's mistake, or a failure, each told in plain lines. Imports nothing."""
+"""Errors that end a command with plain lines for the user. Imports nothing."""
 
 
 class UserError(ValueError):
@@ -15,11 +15,11 @@ class Failure(Exception):
 
 
 class SaveError(Failure):
-    """A file could not be written; what stood there before is still whole."""
+    """A file could not be written; an older file of the same name is unchanged."""
 
 
 class Diverged(Failure):
-    """Training gives no finite numbers any more."""
+    """Training no longer gives finite numbers."""
 
 
 class Interrupted(Failure):
@@ -27,4 +27,4 @@ class Interrupted(Failure):
 
     def __init__(self, name: str, number: int):
         super().__init__(f"interrupted by {name}")
-        self.exit_status = 128 + number  # as the shell has it
+        self.exit_status = 128 + number  # as shells report a signal

@@ -1,4 +1,4 @@
-"""JSON text -> data, safe from what a file may hold: every fault is one line for the user."""
+"""Reads JSON, whatever a file contains: every fault is reported as one line for the user."""
 
 import json
 from pathlib import Path
@@ -8,16 +8,20 @@ from options.errors import UserError
 from options.mistakes import shortened_key
 
 LARGEST_FILE = 64 * 2**20
-"""[bytes]; the files that are read here have some thousands."""
+"""[bytes]; the files that are read here usually have a few thousand."""
 DEEPEST = 64
-"""Sections and lists inside one another."""
+"""Levels of nested sections and lists."""
 TOO_DEEP = f"sections and lists are nested more than {DEEPEST} deep; give fewer levels"
 LONGEST_NUMBER = 400
 """Digits; the largest number that fits a float has 309."""
 
 
 def read_json(path: str | Path, remedy: str) -> Any:
-    """What a JSON file holds. UserError with the file's name, and with the remedy where it is no such file."""
+    """The data of a JSON file.
+
+    remedy  what the user can do if the file cannot be read or is not JSON; the end of such an error's line
+    Raises UserError, whose line begins with the file's name.
+    """
     path = Path(path)
     try:
         if path.stat().st_size > LARGEST_FILE:
@@ -34,7 +38,11 @@ def read_json(path: str | Path, remedy: str) -> Any:
 
 
 def json_data(text: str) -> Any:
-    """What a JSON text holds. JSONDecodeError for what is no JSON, UserError for what no file of ours would hold."""
+    """The data of a JSON text.
+
+    Raises JSONDecodeError where the text is not JSON, and UserError for repeated keys, very long numbers, very deep
+    nesting and halves of characters.
+    """
     try:
         data = json.loads(text, object_pairs_hook=_refuse_repeated_keys, parse_int=_whole_number)
     except RecursionError:
@@ -44,13 +52,13 @@ def json_data(text: str) -> Any:
 
 
 def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON's usual reading keeps the last of two like keys without a word: a loss would silently replace another."""
-    seen: dict[str, Any] = {}
+    """A section of these pairs. By default Python silently keeps the last of two equal keys: one loss would be lost."""
+    section: dict[str, Any] = {}
     for key, value in pairs:
-        if key in seen:
-            raise UserError(f'the key "{shortened_key(key)}" stands twice in one section; keep one')
-        seen[key] = value
-    return seen
+        if key in section:
+            raise UserError(f'the key "{shortened_key(key)}" appears twice in one section; keep one')
+        section[key] = value
+    return section
 
 
 def _whole_number(digits: str) -> int:
@@ -60,7 +68,7 @@ def _whole_number(digits: str) -> int:
 
 
 def _refuse_unfit(data: Any, place: str, depth: int = 0) -> None:
-    """UserError for data that is nested too deep, and for text with half a character in it."""
+    """UserError for data that is nested too deeply, and for text that contains half a character."""
     if depth > DEEPEST:
         raise UserError(TOO_DEEP)
     if isinstance(data, str):
@@ -73,7 +81,7 @@ def _refuse_unfit(data: Any, place: str, depth: int = 0) -> None:
 
 
 def refuse_half_characters(text: str, place: str) -> None:
-    """UserError for a text with one half of a surrogate pair, which no file can be written with."""
+    """UserError for text with one half of a surrogate pair: it cannot be written to a file."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -1,4 +1,4 @@
-"""A user's mistakes, each as one line: the place, what was given, and what would do."""
+"""A user's mistakes, each as one line: the place, what was given, and the remedy."""
 
 import difflib
 import json
@@ -7,16 +7,17 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic_core import ErrorDetails
 
 LONGEST = 60
 """Characters of a key or a value in a message."""
 
 
-def describe(mistake: dict[str, Any], kind: Any, data: Any, place: str = "") -> str:
-    """One line for one of the entries of pydantic's ValidationError.errors().
+def describe(mistake: ErrorDetails, kind: Any, data: Any, place: str = "") -> str:
+    """One line for one entry of pydantic's ValidationError.errors().
 
-    kind  the type that was asked for
-    data  what was given for it, as json.loads returns it
+    kind  the type that was expected
+    data  what was given, as json.loads returns it
     """
     where = _join(place, _path(mistake, data))
     given = shortened(mistake["input"])
@@ -50,12 +51,12 @@ def describe(mistake: dict[str, Any], kind: Any, data: Any, place: str = "") -> 
 
 
 def shortened(value: Any) -> str:
-    """A value as JSON has it, in ASCII, or its beginning where it is long."""
+    """A value as JSON text in ASCII, cut where it is long."""
     return _cut(json.dumps(value, default=str))
 
 
 def shortened_key(key: str) -> str:
-    """A key as it is, or its beginning where it is long; what no text can hold is shown by its number."""
+    """A key as it is, cut where it is long; half characters are written as escape sequences."""
     return _cut(key.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
@@ -63,8 +64,8 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
-def _path(mistake: dict[str, Any], data: Any) -> list[str]:
-    """The place in the user's data. Pydantic puts a union's tags into its places: these are in no data and left out."""
+def _path(mistake: ErrorDetails, data: Any) -> list[str]:
+    """The place in the user's data. Pydantic adds the tags of unions, which are not in the data: they are left out."""
     path = []
     for step in mistake["loc"]:
         if _holds(data, step):
@@ -96,7 +97,7 @@ def _inside(kind: Any, step: str | int, data: Any) -> list[Any]:
 
 
 def _alternatives(kind: Any, data: Any, metadata: Any = ()) -> list[Any]:
-    """The types of a union; of a table of options.choices the one that the data chooses."""
+    """The members of a union; of a table of options.choices, the class that the data names."""
     for table in metadata:
         if hasattr(table, "chosen"):
             return [table.chosen(data)]
@@ -117,7 +118,7 @@ def _is_section(kind: Any) -> bool:
 
 
 def _suggest(given: str, known: list[str]) -> str:
-    """What would do: the known word that is near the given one, else all known words."""
+    """The remedy: the known word that is most like the given one, else all known words."""
     lowered = {word.lower(): word for word in known}
     near = difflib.get_close_matches(given.lower(), lowered, n=1)
     return f'did you mean "{lowered[near[0]]}"?' if near else f"known: {', '.join(known)}"

@@ -12,8 +12,8 @@ from options.mistakes import shortened, shortened_key
 def apply_overrides(data: Any, overrides: list[str]) -> Any:
     """A copy of an option file's data with each "a.b=value" put in its place.
 
-    A value is read as JSON, else as text; an item of a list is named by its number. What is put in is validated with
-    the file, so a key that does not exist is reported there. UserError with a line for each override that has no place.
+    A value is read as JSON, else as text; an item of a list is named by its number. Keys and values are validated
+    later, with the rest of the file. Raises UserError with a line for each override whose place cannot exist.
     """
     data = copy.deepcopy(data)
     mistakes = []

@@ -1,4 +1,4 @@
-"""python -m restore.calibrate: measures a camera's noise from its own frames, and checks a profile against them."""
+"""python -m restore.calibrate: measures a camera's noise from its frames, or compares a profile with them."""
 
 import sys
 
@@ -16,11 +16,12 @@ import torch
 from options.errors import UserError
 from restore.camera.calibration import POOR, Calibration, Pairs, calibrate, measure_pair, stack, usable
 from restore.camera.calibration_plot import Curve, photon_transfer_plot
-from restore.camera.frames import Recorded, read_folders
+from restore.camera.frames import MeasuredFrames, read_folders
 from restore.files.atomic import make_folder, write_atomically
 from transforms.noise import CameraProfile, add_noise, read_profile
 
-SYNTHETIC_SIDE = 512  # of the synthesised planes [px]
+SYNTHETIC_SIDE = 512
+"""Side of the synthesised planes [px]."""
 
 
 def main(arguments: Namespace) -> None:
@@ -31,44 +32,44 @@ def main(arguments: Namespace) -> None:
 
 
 def make_profile(path: Path, arguments: Namespace) -> None:
-    """Measures the frames, prints what they tell, and writes the profile with its plot beside it."""
+    """Measures the frames, prints the results, and writes the profile and its plot."""
     if path.suffix != ".json":
         raise UserError(f"--output: {path} does not end with .json; name it so")
     _refuse_folders(arguments, path, "--output")
-    recorded = _read(arguments, arguments.white)
-    result = calibrate(recorded.flats, recorded.darks, recorded.shape_samples, recorded.white, recorded.channels)
-    profile = _profile(result, recorded)
+    frames = _read(arguments, arguments.white)
+    result = calibrate(frames.flats, frames.darks, frames.shape_samples, frames.white, frames.channels)
+    profile = _profile(result, frames)
     plot = path.with_suffix(".png")
     make_folder(path.parent)
     write_atomically(path, f"{profile.model_dump_json(indent=2)}\n".encode())
-    signal, expected = recorded.flats.mean - result.black_level, result.variance(recorded.flats.mean)
+    signal, expected = frames.flats.mean - result.black_level, result.variance(frames.flats.mean)
     curves = [
         Curve(channel, _legend(channel, result, n), signal[:, n], variance, expected[:, n], result.used[:, n])
-        for n, (channel, variance) in enumerate(zip(recorded.channels, recorded.flats.variance.T, strict=True))
+        for n, (channel, variance) in enumerate(zip(frames.channels, frames.flats.variance.T, strict=True))
     ]
-    title = f"Photon transfer of {recorded.model}" + (f" at ISO {recorded.iso:g}" if recorded.iso else "")
+    title = f"Photon transfer of {frames.model}" + (f" at ISO {frames.iso:g}" if frames.iso else "")
     write_atomically(plot, photon_transfer_plot(title, "fitted line", curves, result.dark_noise**2))
-    print(*_summary(result, recorded), sep="\n")
+    print(*_summary(result, frames), sep="\n")
     print(f"plot: {plot}")
     print(f'profile: {path}, for "noise_model": {{"class_name": "profile", "camera": "{path}"}}')
 
 
 def check_profile(path: Path, arguments: Namespace) -> None:
-    """Prints the variance of the frames beside that of frames synthesised from the profile, and plots both."""
+    """Prints and plots the variance of the frames, and that of frames synthesised from the profile."""
     if arguments.white is not None:
         raise UserError("--white: a profile that is checked has its own; leave it out")
     profile = read_profile(path)
     plot = path.with_name(f"{path.stem}_check.png")
     _refuse_folders(arguments, plot, "--check")
-    recorded = _read(arguments, profile.white_level)
-    black = recorded.darks.mean.mean(0)
-    signal = np.vstack([np.zeros_like(black), recorded.flats.mean - black])
-    measured = np.vstack([recorded.darks.variance.mean(0), recorded.flats.variance])
+    frames = _read(arguments, profile.white_level)
+    black = frames.darks.mean.mean(0)
+    signal = np.vstack([np.zeros_like(black), frames.flats.mean - black])
+    measured = np.vstack([frames.darks.variance.mean(0), frames.flats.variance])
     synthetic = _synthesised(profile, signal).variance[:, : black.size]
-    used = np.vstack([np.ones(black.size, bool), usable(recorded.flats, recorded.darks, profile.white_level)])
+    used = np.vstack([np.ones(black.size, bool), usable(frames.flats, frames.darks, profile.white_level)])
     curves = [
         Curve(channel, channel, signal[:, n], measured[:, n], synthetic[:, n], used[:, n])
-        for n, channel in enumerate(recorded.channels)
+        for n, channel in enumerate(frames.channels)
     ]
     content = photon_transfer_plot(f"{path.name} against frames", "synthetic frames", curves, synthetic[0])
     write_atomically(plot, content)
@@ -88,8 +89,8 @@ def check_profile(path: Path, arguments: Namespace) -> None:
     print(f"plot: {plot}")
 
 
-def _read(arguments: Namespace, white: float | None) -> Recorded:
-    """The frames of the two folders; a mistake names the flag that it was made with."""
+def _read(arguments: Namespace, white: float | None) -> MeasuredFrames:
+    """Measures the frames of the two folders. Messages name the command's flags."""
     try:
         return read_folders(arguments.flats, arguments.darks, white)
     except UserError as mistake:
@@ -99,7 +100,7 @@ def _read(arguments: Namespace, white: float | None) -> Recorded:
 
 
 def _synthesised(profile: CameraProfile, signal: np.ndarray) -> Pairs:
-    """Pairs of even frames with this signal (n, C) [DN above black] as the profile's camera would record them."""
+    """Pairs of uniform frames with this signal (n, C) [DN above black], with the profile's noise."""
     rng = torch.Generator().manual_seed(0)
     black = np.array(profile.black_level, np.float32)
     scale = np.float32(profile.white_level) - black
@@ -107,26 +108,26 @@ def _synthesised(profile: CameraProfile, signal: np.ndarray) -> Pairs:
     for level in signal:
         clean = torch.from_numpy(np.broadcast_to(level, 4) / scale).float()[:, None, None]
         clean = clean.expand(4, SYNTHETIC_SIDE, SYNTHETIC_SIDE)
-        frames = [
+        first, second = (
             add_noise(clean, profile.noise(), rng).numpy() * scale[:, None, None] + black[:, None, None]
             for _ in range(2)
-        ]
-        pairs.append(measure_pair(*frames, profile.white_level))
+        )
+        pairs.append(measure_pair(first, second, profile.white_level))
     return stack(pairs)
 
 
-def _profile(result: Calibration, recorded: Recorded) -> CameraProfile:
-    """One channel's numbers are all four planes'."""
+def _profile(result: Calibration, frames: MeasuredFrames) -> CameraProfile:
+    """The profile of four planes; a grey camera's numbers are repeated for each."""
     planes = {
         name: tuple(np.broadcast_to(getattr(result, name), 4).tolist())
         for name in ("gain", "read_noise", "row_noise", "black_level")
     }
     return CameraProfile(
         **planes,
-        white_level=recorded.white,
+        white_level=frames.white,
         tukey_shape=result.tukey_shape,
-        camera=recorded.model,
-        iso=recorded.iso,
+        camera=frames.model,
+        iso=frames.iso,
     )
 
 
@@ -135,9 +136,9 @@ def _legend(channel: str, result: Calibration, n: int) -> str:
     return f"{channel}: gain {gain:.4g} DN/e⁻, read noise {read_noise:.3g} DN = {read_noise / gain:.3g} e⁻"
 
 
-def _summary(result: Calibration, recorded: Recorded) -> list[str]:
-    height, width = recorded.shape
-    scale = recorded.white - result.black_level
+def _summary(result: Calibration, frames: MeasuredFrames) -> list[str]:
+    height, width = frames.shape
+    scale = frames.white - result.black_level
     columns = {
         "gain [DN/e-]": result.gain,
         "black [DN]": result.black_level,
@@ -150,12 +151,12 @@ def _summary(result: Calibration, recorded: Recorded) -> list[str]:
     }
     shape = result.tukey_shape
     return [
-        f"{len(recorded.flats.mean)} pairs of flats, {len(recorded.darks.mean)} pairs of dark frames, "
-        f"planes of {width} x {height}, white level {recorded.white:g} DN",
+        f"{len(frames.flats.mean)} pairs of flats, {len(frames.darks.mean)} pairs of dark frames, "
+        f"planes of {width} x {height}, white level {frames.white:g} DN",
         "channel  " + "  ".join(columns),
         *(
             f"{channel:7}  " + "  ".join(f"{values[n]:{len(name)}.4g}" for name, values in columns.items())
-            for n, channel in enumerate(recorded.channels)
+            for n, channel in enumerate(frames.channels)
         ),
         f"read noise: {'Gaussian' if shape is None else f'Tukey lambda of shape {shape:.2f}'}; "
         "dark noise = read noise, row noise and rounding; variance = shot * x + read, x from 0 black to 1 white",
@@ -164,7 +165,7 @@ def _summary(result: Calibration, recorded: Recorded) -> list[str]:
 
 
 def _refuse_folders(arguments: Namespace, written: Path, argument: str) -> None:
-    """Folders whose frames would be counted as the other's, or that would have a plot among their frames."""
+    """Raises UserError where the folders overlap, or a file would be written into one of them."""
     flats, darks = Path(arguments.flats).resolve(), Path(arguments.darks).resolve()
     if flats.is_relative_to(darks) or darks.is_relative_to(flats):
         raise UserError(f"--flats, --darks: {arguments.flats} and {arguments.darks} overlap; give folders side by side")

@@ -1,4 +1,4 @@
-"""python -m restore.test: restores a folder of pictures with a trained model, and measures it."""
+"""python -m restore.test: restores a folder of pictures with a trained model, and measures the results."""
 
 import sys
 
@@ -24,11 +24,10 @@ from restore.evaluation.strips import strip
 from restore.files.atomic import make_folder
 from restore.files.images import to_uint, write_image
 from restore.files.paths import files_below
-from restore.inference.inputs import Inputs, LeftOut, Photographs, Pictures
+from restore.inference.inputs import Inputs, LeftOut, Opened, Photographs, Pictures
 from restore.inference.outputs import Outputs, check_outputs, output_names
 from restore.inference.restorer import Restorer
 from restore.inference.results import Metrics, Results, Row
-from transforms import Sample
 
 LARGEST = 1024
 """Pixels of a picture's side in a strip."""
@@ -37,7 +36,7 @@ MARGIN = 8
 FLAGS = {"run_or_pth": "--model"} | {
     name: f"--{name}" for name in ("input", "target", "output", "iso", "tile", "overlap", "device")
 }
-"""The flag that each argument of the library comes from."""
+"""The command's flag for each argument of the library."""
 
 
 def main(arguments: Namespace) -> None:
@@ -61,7 +60,7 @@ def main(arguments: Namespace) -> None:
             except LeftOut as reason:
                 results.left_out.append(str(reason))
         results.complete = True
-    finally:  # also when the disk is full, at Ctrl+C, and where a picture is too large for the memory
+    finally:  # also when the disk is full, at Ctrl+C, or when a picture does not fit into memory
         if results.rows:
             results.write(output)
     if not results.rows:
@@ -73,7 +72,7 @@ def main(arguments: Namespace) -> None:
 
 
 def _inputs(arguments: Namespace, restorer: Restorer) -> Inputs:
-    """Photographs that the model's chain degrades, or pictures as they are."""
+    """Photographs to be degraded by the model's chain, or pictures that are restored as they are."""
     folder = Path(arguments.input)
     if restorer.layout.raw or arguments.degrade:
         if arguments.target:
@@ -87,47 +86,46 @@ def _inputs(arguments: Namespace, restorer: Restorer) -> Inputs:
 def _restored(file: Path, inputs: Inputs, restore: Callable[..., Tensor], output: Path, names: Outputs) -> Row:
     """Restores, measures and writes a file, and its strip degraded | restored | clean. Raises LeftOut."""
     opened = inputs.open(file)
-    sample = opened.sample
     with flags(**FLAGS):
-        restored = restore(sample.degraded, sample.metadata and sample.metadata.noise)
+        restored = restore(opened.degraded, opened.metadata and opened.metadata.noise)
     if not restored.isfinite().all():
         raise LeftOut(
             f"{inputs.folder / file}: the restored picture has numbers that are not finite, and is not written; "
             f"take another model, or train this one again"
         )
     try:
-        degraded_metrics, restored_metrics = (_measured(image, sample) for image in (sample.degraded, restored))
+        degraded_metrics, restored_metrics = (_measured(image, opened) for image in (opened.degraded, restored))
     except UserError as mistake:
         raise LeftOut(f"{inputs.folder / file}: {mistake}") from None
     for path in names:
         make_folder((output / path).parent)
     size = inputs.write(output / names.restored, opened, restored)
-    write_image(output / names.strip, _strip(sample, restored))
+    write_image(output / names.strip, _strip(opened, restored))
     return Row(names, opened.size, size, degraded_metrics, restored_metrics)
 
 
-def _measured(image: Tensor, sample: Sample) -> Metrics:
-    if sample.clean is None:
+def _measured(image: Tensor, opened: Opened) -> Metrics:
+    if opened.clean is None:
         return {}
-    return {name: float(value) for name, value in measure(image, sample.clean, sample.metadata, sample.layout).items()}
+    return {name: float(value) for name, value in measure(image, opened.clean, opened.metadata, opened.layout).items()}
 
 
-def _strip(sample: Sample, restored: Tensor) -> np.ndarray:
-    """degraded | restored | clean: only what is to be seen of them is rendered."""
-    images = [image for image in (sample.degraded, restored, sample.clean) if image is not None]
-    height, width = sample.degraded.shape[-2:]
-    side = LARGEST // sample.layout.cell + MARGIN
+def _strip(opened: Opened, restored: Tensor) -> np.ndarray:
+    """degraded | restored | clean: the middle of each, as only the part that the strip shows is rendered."""
+    images = [image for image in (opened.degraded, restored, opened.clean) if image is not None]
+    height, width = opened.degraded.shape[-2:]
+    side = LARGEST // opened.layout.cell + MARGIN
     rows, columns = _middle(height, side), _middle(width, side)
     shown = []
     for image in images:
         scale = image.shape[-1] // width
         part = image[:, scale * rows.start : scale * rows.stop, scale * columns.start : scale * columns.stop]
-        shown.append(sample.layout.render(part, sample.metadata))
+        shown.append(opened.layout.render(part, opened.metadata))
     return to_uint(strip(shown, LARGEST), np.uint8)
 
 
 def _middle(length: int, part: int) -> slice:
-    """The middle of a side, of at least so many pixels, with the side's own centre."""
+    """The middle `part` pixels of a side, or one more so that both have the same centre; the whole side if shorter."""
     edge = max(0, length - part) // 2
     return slice(edge, length - edge)
 
@@ -155,14 +153,14 @@ def _check_outputs(arguments: Namespace, names: dict[Path, Outputs]) -> None:
 
 
 def _say(*lines: str) -> None:
-    """Prints lines, with what the console's encoding does not know written as \\x.., so that no file name ends it."""
+    """Prints lines; characters that the console's encoding lacks are written as \\x.., so that none raises an error."""
     encoding = sys.stdout.encoding or "utf-8"
     for line in lines:
         print(line.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def command(words: list[str] | None = None) -> int:
-    """The command as a function, for a script that adds parts of its own; returns the exit status."""
+    """The command as a function, for scripts that add their own parts; returns the exit status."""
     return run_command(main, testing_arguments(words))
 
 

@@ -1,5 +1,6 @@
-"""python -m restore.train: trains a network as an option file says, into a run's folder under model_zoo/."""
+"""python -m restore.train: trains a network as an option file describes, and writes the run to model_zoo/."""
 
+import copy
 import math
 import sys
 
@@ -9,7 +10,8 @@ if __name__ == "__main__":
     ARGUMENTS = training_arguments()  # answers --help before the imports below, which take seconds
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +26,12 @@ from restore.data.batches import failure_of_workers
 from restore.evaluation.validation import ValidationReport, validate
 from restore.runs.checkpoints import OPTIONS, Checkpoints, make_run_folder, named_run, refuse_existing
 from restore.runs.information import describe
+from restore.runs.log_file import LogFile
 from restore.runs.logbook import Logbook
 from restore.runs.resuming import continue_from, refuse_changes, state_of
 from restore.training.assembly import Parts, assemble, count_parameters
 from restore.training.check import check
+from restore.training.find_rate import find_rate
 from restore.training.guard import name_some
 from restore.training.option_file import TrainingOptions, read_option_file
 from restore.training.precision import training_arithmetic
@@ -36,25 +40,30 @@ OnSavepoint = Callable[[int, ValidationReport], bool | None]
 
 
 def main(arguments: Namespace) -> None:
+    """Trains as the command's arguments say, or with --check only tries everything once."""
+    resume = arguments.resume is not None
     with flags(run_name="--run-name", device="--device"):
-        if arguments.resume:
-            folder = Path(arguments.resume)
-            options = options_of_run(folder, arguments)
+        if resume and arguments.find_lr:
+            raise UserError("--find-lr: a run is continued with its own learning rate; give it with -opt")
+        if resume:
+            folder: Path | None = Path(arguments.resume)
+            options = _options_of_run(Path(arguments.resume), arguments)
         else:
             folder = named_run(arguments.run_name) if arguments.run_name is not None else None
             options = read_option_file(arguments.opt, arguments.set)
-        resume, anomaly = bool(arguments.resume), arguments.anomaly
-        if not arguments.check:
+        if arguments.check or arguments.find_lr:
+            device = choose_device(arguments.device)
+            print(describe_device(device))
+            parts = assemble(options, device, print, arguments.anomaly, resume)
+            tried = find_rate if arguments.find_lr else check
+            tried(options, parts)
+        else:
             say = partial(print, flush=True)
-            run(options, folder, arguments.device, resume=resume, anomaly=anomaly, say=say)
-            return
-        device = choose_device(arguments.device)
-        print(describe_device(device))
-        check(options, assemble(options, device, print, anomaly, resume))
+            run(options, folder, arguments.device, resume=resume, anomaly=arguments.anomaly, say=say)
 
 
-def options_of_run(folder: Path, arguments: Namespace) -> TrainingOptions:
-    """The options of the run to continue, with those changes that it can follow."""
+def _options_of_run(folder: Path, arguments: Namespace) -> TrainingOptions:
+    """The options of the run to continue, with the changes that --set makes. UserError for one that cannot be made."""
     if not (folder / OPTIONS).is_file():
         raise UserError(f"--resume: {folder} is no run, it has no {OPTIONS}; give a run's folder under model_zoo/")
     if arguments.run_name is not None:
@@ -70,9 +79,14 @@ class RunReport(NamedTuple):
     iteration: int
     """Updates made."""
     best: dict[str, Any]
-    """The information of the best model; empty where no savepoint was reached."""
+    """The information file of the best model; empty if no savepoint was reached."""
     last: ValidationReport | None
-    """Of the last savepoint that was reached in this call."""
+    """The report of the last savepoint that this call reached; None if it reached none."""
+    held_out: dict[str, Any] | None
+    """What the best model reaches on held_out_path, as in its information file; None if nothing was held out or the run
+    did not come to its end."""
+    stopped_early: bool
+    """Whether early_stopping ended the run."""
 
 
 def run(
@@ -86,105 +100,101 @@ def run(
     on_savepoint: OnSavepoint | None = None,
     say: Callable[[str], None] = print,
 ) -> RunReport:
-    """Trains, and returns how it ended. The command, a search, a notebook and a test call it alike.
+    """Trains, and returns how the run ended. The command, a search, a notebook and a test call this function.
 
-    folder        the run's: a new one is made (None: model_zoo/<date and time>), or, with resume, the one to continue
+    folder        the folder of the run. Without resume it is made new; None: model_zoo/<date and time>
     device        "cpu", "cuda", "cuda:1", "mps"; None: the best there is
-    process       which process of the run this is; the first one writes and speaks
-    anomaly       whether the layer is looked for where a loss or gradient ceases to be finite
-    on_savepoint  called with the iteration and the validation's report when both are saved; where it returns True, the
-                  run ends, and can be continued
-    say           takes a line for the user
-    Raises UserError for a mistake, before a folder is made; Diverged; Interrupted, with the state saved.
+    process       which process of the run this is; only the first one writes files and messages
+    resume        continue the run in folder
+    anomaly       name the layer in which a loss or gradient that is not finite arose (slower then)
+    on_savepoint  called with the iteration and the validation report when both are saved. If it returns True, the run
+                  ends; it can be continued later
+    say           called with each message for the user
+    Raises UserError for a mistake, before the folder is made; Diverged; Interrupted, after the state is saved.
     """
-    say = say if process.first else _nothing
+    log = LogFile(say, process)
     device = choose_device(device)
-    say(describe_device(device))
+    log.say(describe_device(device))
     if folder and not resume:
         refuse_existing(folder)
-    parts = assemble(options, device, say, anomaly, resume, process)
-    checkpoints = Checkpoints(folder if resume else make_run_folder(folder), options, process)
-    with checkpoints.locked(), training_arithmetic():
+    parts = assemble(options, device, log.say, anomaly, resume, process)
+    checkpoints = Checkpoints(_existing(folder) if resume else make_run_folder(folder), options, process)
+    with checkpoints.locked(), training_arithmetic(), log.written_to(checkpoints.folder):
         if resume:
-            continue_from(checkpoints.load_state(), parts, checkpoints.folder, say)
+            continue_from(checkpoints.load_state(), parts, checkpoints.folder, log.say)
         else:
             checkpoints.save_state(state_of(parts))
-        return Run(options, parts, checkpoints, on_savepoint or _nothing, say).train()
+        return Run(options, parts, checkpoints, on_savepoint, log.say).train()
 
 
 class Run:
-    """A training run: its story is told by train, updates and savepoint."""
+    """A training run. Read train, then updates, then savepoint."""
 
     def __init__(
         self,
         options: TrainingOptions,
         parts: Parts,
         checkpoints: Checkpoints,
-        on_savepoint: OnSavepoint,
+        on_savepoint: OnSavepoint | None,
         say: Callable[[str], None],
     ):
         self.options = options
         self.parts = parts
-        self.trainer, self.batches, self.validation, self.timetable = parts
+        self.trainer, self.batches, self.validation, self.held_out, self.timetable, self.patience = parts
         self.checkpoints = checkpoints
         self.on_savepoint = on_savepoint
-        self.logbook = Logbook(checkpoints.folder.name, self.trainer.iteration, self.timetable.last, self.batches, say)
+        self.logbook = Logbook(checkpoints.folder, options, parts, say)
         self.report: ValidationReport | None = None
         self.stopped = False
+        """Whether on_savepoint ended the run."""
 
     def train(self) -> RunReport:
-        """Trains to the last iteration; goes back to the last state saved where the numbers cease to be finite.
-
-        Ctrl+C or an exception saves the state first, so that the run can go on from the last update.
-        """
-        trainer, folder = self.trainer, self.checkpoints.folder
-        with self.logbook:
-            try:
-                with Interruption() as interruption:
-                    while not self.ended():
-                        try:
-                            self.updates(interruption)
-                        except Diverged as reason:
-                            text = trainer.go_back(self.checkpoints.load_state(), reason)
-                            self.checkpoints.save_state(state_of(self.parts))
-                            self.logbook.went_back(trainer.iteration, text)
-            except (Diverged, UserError):
-                raise  # the state saved before is good, and this one is not
-            except Exception as error:
-                self.save_for_later()
-                if failure := failure_of_workers(error):
-                    raise failure from None
-                raise
-            best = self.checkpoints.best()
-            self.logbook.summary(folder, best)
-        return RunReport(folder, trainer.iteration, best, self.report)
+        """Trains to the last iteration. A run that diverges goes back to the last saved state."""
+        trainer, checkpoints = self.trainer, self.checkpoints
+        with self.logbook, self.saving_when_stopped(), Interruption() as interruption:
+            while not self.ended():
+                try:
+                    self.updates(interruption)
+                except Diverged as reason:
+                    message = trainer.go_back(checkpoints.load_state(), reason)
+                    checkpoints.save_state(state_of(self.parts))
+                    self.logbook.went_back(trainer.iteration, message)
+            if self.patience.is_over:
+                self.logbook.say(f"stopped early, at iteration {trainer.iteration}: {self.patience.reason()}")
+            if not self.stopped:
+                self.measure_held_out()
+            best = checkpoints.best()
+            self.logbook.summary(checkpoints.folder, best)
+        return RunReport(
+            checkpoints.folder, trainer.iteration, best, self.report, best.get("held_out"), self.patience.is_over
+        )
 
     def updates(self, interruption: Interruption) -> None:
-        """From the trainer's iteration to the last, with a savepoint wherever the timetable has one."""
+        """Makes the updates from the trainer's iteration to the last, and the savepoints between them."""
         trainer, logbook = self.trainer, self.logbook
-        if self.has_unfinished_savepoint():
+        if self.savepoint_is_due():  # the run was stopped before it was complete
             self.savepoint()
         if self.ended():
             return
-        for batch in self.batches.after(trainer.iteration, self.timetable.last):
+        for batch in logbook.watched(self.batches.after(trainer.iteration, self.timetable.last)):
             terms = trainer.step(batch.parts(self.options.accumulation))
             logbook.progress(trainer.iteration, terms, trainer.guard.take_notices())
-            if self.timetable.is_savepoint(trainer.iteration):
+            if self.savepoint_is_due():
                 self.savepoint()
             interruption.check()
-            if self.stopped:
+            if self.ended():
                 return
 
     def ended(self) -> bool:
-        return self.stopped or (self.trainer.iteration >= self.timetable.last and not self.has_unfinished_savepoint())
+        done = self.trainer.iteration >= self.timetable.last and not self.savepoint_is_due()
+        return self.stopped or self.patience.is_over or done
 
-    def has_unfinished_savepoint(self) -> bool:
-        """Whether the run was stopped in the middle of a savepoint."""
+    def savepoint_is_due(self) -> bool:
         trainer = self.trainer
         return self.timetable.is_savepoint(trainer.iteration) and trainer.progress.validated < trainer.iteration
 
     def savepoint(self) -> None:
-        """Validates, saves the model with its information, lets the learning rate follow, and saves the state."""
+        """Validates, saves the model and its information file, adapts the learning rate, and saves the state."""
         trainer = self.trainer
         report = validate(trainer.model, trainer.loss, self.validation)
         if not math.isfinite(report.loss):
@@ -193,19 +203,34 @@ class Run:
                 f"the validation loss at iteration {trainer.iteration} is {report.loss} (photographs: {photographs})"
             )
         best = report.loss < trainer.progress.best_loss
-        information = self.information(report)
-        self.checkpoints.save_model(trainer.iteration, trainer.model.state_dict(), information, best)
+        self.checkpoints.save_model(trainer.iteration, trainer.model.state_dict(), self.information(report), best)
         trainer.end_savepoint(report.loss)
+        self.patience.after_validation(report)
         self.checkpoints.save_state(state_of(self.parts))
+        keep, timetable = self.options.keep, self.timetable
+        every = keep.every or timetable.last + 1
+        self.checkpoints.remove_models(keep.last, lambda iteration: timetable.is_nth_savepoint(iteration, every))
         self.logbook.validation(trainer.iteration, report, best)
         self.report = report
-        self.stopped = self.on_savepoint(trainer.iteration, report) is True
+        self.stopped = self.on_savepoint is not None and self.on_savepoint(trainer.iteration, report) is True
+
+    def measure_held_out(self) -> None:
+        """Measures the best model on held_out_path, unless that was done before."""
+        best, photographs = self.checkpoints.best(), self.held_out
+        paths = self.options.model_dump(mode="json")["held_out_path"]
+        if not best or photographs is None or best.get("held_out", {}).get("path") == paths:
+            return
+        model = copy.deepcopy(self.trainer.model)
+        model.load_state_dict(self.checkpoints.best_weights())
+        report = validate(model, self.trainer.loss, photographs)
+        measured = {"loss": report.loss, "restored": report.restored, "degraded": report.degraded}
+        self.checkpoints.add_to_best(held_out={"path": paths, "n_imgs": len(photographs.samples)} | measured)
 
     def information(self, report: ValidationReport) -> dict[str, Any]:
-        """The information file of the model as it is."""
+        """The information file of the model at this iteration."""
         trainer = self.trainer
         return describe(
-            self.options,
+            self.options.of_stage(self.batches.stage(trainer.iteration)),
             report,
             epoch=self.timetable.epoch(trainer.iteration),
             iteration=trainer.iteration,
@@ -216,20 +241,34 @@ class Run:
             n_imgs_train=len(self.batches.samples),
             n_imgs_test=len(self.validation.samples),
             final_test_loss=self.logbook.training_loss(),
+            stopped_early=self.patience.ends_with(report) and trainer.iteration < self.timetable.last,
         )
 
-    def save_for_later(self) -> None:
-        """Saves the state of the last update, and says how to go on from it."""
-        trainer, folder = self.trainer, self.checkpoints.folder
+    @contextmanager
+    def saving_when_stopped(self) -> Iterator[None]:
+        """At Ctrl+C or an error, saves the state of the last update, so that the run can continue from there."""
         try:
-            self.checkpoints.save_state(state_of(self.parts))
-            self.logbook.say(f"state saved at iteration {trainer.iteration}; go on with --resume {folder}")
-        except Diverged as reason:
-            self.logbook.say(f"{reason}: the state of the last savepoint is kept; go on with --resume {folder}")
+            yield
+        except (Diverged, UserError):
+            raise  # the state on disk is good, and this one is not
+        except Exception as error:
+            folder = self.checkpoints.folder
+            try:
+                self.checkpoints.save_state(state_of(self.parts))
+                self.logbook.settle(self.trainer.iteration)
+                self.logbook.say(f"state saved at iteration {self.trainer.iteration}; go on with --resume {folder}")
+            except Diverged as reason:
+                self.logbook.say(f"{reason}: the state of the last savepoint is kept; go on with --resume {folder}")
+            if failure := failure_of_workers(error):
+                raise failure from None
+            raise
 
 
-def _nothing(*_: Any) -> None:
-    """Takes what is said to nobody."""
+def _existing(folder: Path | None) -> Path:
+    """The folder of the run to continue. UserError if none is given."""
+    if folder is None:
+        raise UserError("folder: none given, so there is no run to continue; give the folder of the run")
+    return folder
 
 
 def command(words: list[str] | None = None) -> int:

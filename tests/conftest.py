@@ -18,6 +18,7 @@ from restore.command.arguments import training_arguments
 from restore.data.batches import Batch
 from restore.networks import build_generator
 from restore.networks.discriminators import PatchDiscriminatorOptions
+from restore.training.lengths import RunLength
 from restore.training.optimizers import Adam
 from restore.training.precision import choose_precision
 from restore.training.schedules import ScheduleSection
@@ -107,7 +108,9 @@ def train(*words):
 CPU = torch.device("cpu")
 
 
-def trainer_of(terms, amp="off", scheduler=None, discriminator=None, grad_clip=0.4, precision=None, anomaly=False):
+def trainer_of(
+    terms, amp="off", scheduler=None, discriminator=None, grad_clip=0.4, precision=None, anomaly=False, optimizer=None
+):
     """A trainer of a small UNet with these losses, always begun with the same weights."""
     torch.manual_seed(0)
     loss = losses.build(terms, 4)
@@ -117,8 +120,8 @@ def trainer_of(terms, amp="off", scheduler=None, discriminator=None, grad_clip=0
         build_generator({"class_name": "UNet", "n_channels": 4, "widths": [8]}),
         judge.build(4) if loss.adversarial else None,
         loss,
-        Adam(initial_learning_rate=1e-3),
-        schedule.build(1e-3, iterations=100),
+        optimizer or Adam(initial_learning_rate=1e-3),
+        schedule.schedule(1e-3, RunLength(100, per_epoch=10)),
         precision or choose_precision(amp, CPU, True, not loss.adversarial),
         CPU,
         grad_clip=grad_clip,

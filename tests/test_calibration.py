@@ -229,7 +229,7 @@ def shrink(name):
         (
             lambda: keep_flats(1, 2, 3, 4),
             ("--white", 4095),
-            "flats: 2 of the 3 levels that a line wants lie between black and 80% of white in grey",
+            "flats: 2 of the 3 levels of light that a line needs lie between black and 80% of white in grey",
         ),
         (lambda: keep_flats(3, 4, 5, 6, 7, 8), (), "--white: no flat saturates.*give it, e.g. 4095 for 12 bits"),
         (lambda: None, ("--white", 255), "white level 255 is not above the dark frames' 51"),

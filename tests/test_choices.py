@@ -17,6 +17,7 @@ from options.choices import NAME_ALONE, Choices
 from options.errors import UserError
 from restore.data.sources import SOURCES, Folder, PairedFolders, PathOptions
 from restore.networks import DISCRIMINATORS, GENERATORS, build_generator
+from restore.tracking import TRACKERS
 from restore.training.optimizers import OPTIMIZERS
 from restore.training.option_file import json_schema, read_option_file
 from transforms import TRANSFORMS
@@ -149,7 +150,9 @@ def test_a_class_that_cannot_be_a_choice_is_refused(kind, line):
     assert list(table.kinds) == ["circle"]
 
 
-@pytest.mark.parametrize("table", [LOSSES, TRANSFORMS, NOISE_MODELS, GENERATORS, DISCRIMINATORS, OPTIMIZERS, SOURCES])
+@pytest.mark.parametrize(
+    "table", [LOSSES, TRANSFORMS, NOISE_MODELS, GENERATORS, DISCRIMINATORS, OPTIMIZERS, SOURCES, TRACKERS]
+)
 def test_the_schema_shows_every_choice_of_every_table(table):
     schema = json_schema()["$defs"]
     for name, kind in table.kinds.items():

@@ -108,7 +108,9 @@ def test_channels_that_do_not_fit_the_chain_are_a_mistake_that_says_what_would(o
     with pytest.raises(UserError, match=r"generator.in_channels: null given, .*transforms_train .*8 .*set it to 8"):
         read_option_file(path)
     path = option_file()
-    with pytest.raises(UserError, match=r"generator.in_channels: 8 given, .* shows 4 channels; leave it out"):
+    with pytest.raises(
+        UserError, match=r"generator.in_channels: 8 given, .* gives degraded images of 4 channels; leave it out"
+    ):
         read_option_file(path, ["generator.in_channels=8"])
 
 

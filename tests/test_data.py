@@ -13,7 +13,7 @@ from conftest import ROOT
 import transforms
 from options.errors import UserError
 from restore.compute.process import Process
-from restore.data.batches import Batches, Samples, ValidationBatches, failure_of_workers
+from restore.data.batches import Batches, Samples, Stage, ValidationBatches, failure_of_workers
 from restore.data.sample_photographs import TRAIN, VALIDATION
 from restore.data.sources import Folder
 from restore.data.store import STORE, open_photographs
@@ -48,7 +48,7 @@ def samples_of(folder, seed=0):
 
 
 def batches_of(folder, workers=0, batch_size=3, seed=0):
-    return Batches(samples_of(folder, seed), batch_size, workers, CPU)
+    return Batches([Stage(0, samples_of(folder, seed), batch_size)], workers, CPU)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -75,7 +75,7 @@ def test_a_run_that_goes_on_gets_the_batches_that_it_would_have_got(workplace):
 
 def test_an_epoch_takes_every_photograph_at_most_once_and_the_order_changes(workplace):
     batches = batches_of(write_photographs(workplace / "photos", 7))
-    assert batches.per_epoch == 2
+    assert batches.iterations(1) == 2
     epochs = [[file for batch in batches.after(2 * epoch, 2 * epoch + 2) for file in batch.files] for epoch in range(4)]
     assert all(len(set(files)) == 6 for files in epochs)
     assert len({tuple(files) for files in epochs}) == 4
@@ -86,7 +86,7 @@ def test_the_processes_of_a_run_share_each_batch_among_them(workplace):
     folder = write_photographs(workplace / "photos", 9)
     whole = list(batches_of(folder, batch_size=4).after(0, 5))
     for rank in range(2):
-        share = Batches(samples_of(folder), 4, 0, CPU, Process(rank, 2)).after(0, 5)
+        share = Batches([Stage(0, samples_of(folder), 4)], 0, CPU, Process(rank, 2)).after(0, 5)
         for batch, part in zip(whole, share, strict=True):
             assert torch.equal(part.degraded, batch.degraded[rank::2])
             assert part.files == batch.files[rank::2]

@@ -177,8 +177,8 @@ def test_pairs_that_the_chain_cannot_take_are_a_mistake_seen_before_anything_is_
     assert str(caught.value).splitlines() == [
         f"{path}: training_path.1: SIDD holds pairs, and Downsample would average the noise away; "
         f"remove it from transforms_train",
-        f"{path}: testing_path.0: SIDD does not tell its noise, and VarianceStabilization has to know it; "
-        f"remove it from transforms_test",
+        f"{path}: testing_path.0: SIDD has no noise level, and VarianceStabilization needs it; "
+        f"remove VarianceStabilization from transforms_test",
         f"{path}: transforms_train: without the VarianceStabilization that transforms_test has; give both the same",
     ]
 

@@ -1,5 +1,6 @@
-"""Numbers that are not finite: the update is left out, the term named, and a run that diverges goes back."""
+"""Numbers that are not finite: the update is skipped, the term named, and a run that diverges goes back."""
 
+import csv
 import json
 import math
 from pathlib import Path
@@ -129,8 +130,12 @@ def test_a_run_that_diverges_goes_back_with_half_the_learning_rate_and_comes_to_
     assert information["last_learning_rate"] == 5e-4
     events = EventAccumulator("tensorboard_logs/back")
     events.Reload()
-    steps = [point.step for point in events.Scalars("loss/total")]
+    steps = [point.step for point in events.Scalars("2_loss/total")]
     assert steps == sorted(set(steps)), "the curve of the updates that were undone is gone"
+    with Path("model_zoo/back/curves.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert [int(row["iteration"]) for row in rows] == [10, 20, 30, 40]
+    assert all(float(row["learning_rate/generator"]) == 5e-4 for row in rows[2:])
 
 
 def test_the_photographs_of_a_validation_loss_that_is_not_finite_are_named(option_file, monkeypatch):

@@ -17,7 +17,7 @@ FLOORS = [
     ["transforms"],
     ["losses"],
     ["restore.files", "restore.command", "restore.compute"],
-    ["restore.networks", "restore.camera"],
+    ["restore.networks", "restore.camera", "restore.tracking"],
     ["restore.data"],
     ["restore.evaluation"],
     ["restore.training"],

@@ -38,9 +38,9 @@ def test_photographs_of_a_3_channel_model_are_degraded_by_its_own_chain(workplac
     inputs = Photographs(folder, model(2, Shrink(), ToTensor2()))
     opened = inputs.open(Path("0.png"))
     assert opened.size == (56, 40)
-    assert opened.sample.degraded.shape == (3, 20, 28)
-    assert opened.sample.clean.shape == (3, 40, 56)
-    inputs.write(workplace / "clean.png", opened, opened.sample.clean)
+    assert opened.degraded.shape == (3, 20, 28)
+    assert opened.clean.shape == (3, 40, 56)
+    inputs.write(workplace / "clean.png", opened, opened.clean)
     assert np.array_equal(read_image("clean.png"), read_image(folder / "0.png"))
 
 
@@ -60,8 +60,8 @@ def test_the_target_of_a_model_that_enlarges_is_so_much_larger(workplace):
     write_image(target / "0.png", np.zeros((80, 112, 3), np.uint8))
     inputs = Pictures(folder, scale=2, target=target)
     assert inputs.size_note == "restored at 2 times each side: the model enlarges"
-    sample = inputs.open(Path("0.png")).sample
-    assert (sample.degraded.shape, sample.clean.shape) == ((3, 40, 56), (3, 80, 112))
+    opened = inputs.open(Path("0.png"))
+    assert (opened.degraded.shape, opened.clean.shape) == ((3, 40, 56), (3, 80, 112))
     message = r"in/1\.png: 56 x 40 pixels, but .*target/1\.png has 56 x 40; .* must be 2 times as wide and as high"
     with pytest.raises(LeftOut, match=message):
         inputs.open(Path("1.png"))

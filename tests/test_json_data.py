@@ -18,7 +18,7 @@ FAULTS = [
     ('{"seed": ' + "9" * 5000 + "}", "a number of 5000 digits given"),
     ('{"name": ["ok", "half \\ud83d"]}', r"name\.1: .ud83d is half a character"),
     ('{"\\ud83d": 1}', "ud83d is half a character"),
-    ('{"a": 1, "a": 2}', 'the key "a" stands twice'),
+    ('{"a": 1, "a": 2}', 'the key "a" appears twice'),
     ('{"a": 1,,}', "line 1, column 9: not JSON: "),
     ("", "line 1, column 1: not JSON: "),
 ]

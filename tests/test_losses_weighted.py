@@ -82,7 +82,7 @@ def test_validated_sections_build_the_same_loss_as_data():
 
 def test_structural_terms_warn_when_they_train_alone():
     alone = losses.build({"shape": {"class_name": "ssim"}, "judge": {"class_name": "gan"}}, n_channels=4)
-    assert [line for line in alone.warnings if line.startswith("losses: shape hardly sees brightness")]
+    assert [line for line in alone.warnings if line.startswith("losses: shape hardly reacts to brightness")]
     beside = losses.build({"shape": {"class_name": "ms_ssim"}, "pixel": {"class_name": "L1"}}, n_channels=4)
     assert beside.warnings == []
 
@@ -101,7 +101,7 @@ def test_a_term_of_the_sums_name_is_refused():
 
 def test_two_adversarial_terms_are_refused():
     options = {"one": {"class_name": "gan"}, "other": {"class_name": "wgan"}}
-    with pytest.raises(UserError, match=r"^losses: one, other are all played with the one discriminator"):
+    with pytest.raises(UserError, match=r"^losses: one, other are adversarial, and there is one discriminator"):
         losses.build(options, n_channels=4)
 
 
@@ -116,7 +116,7 @@ def test_batch_norm_is_refused_beside_a_gradient_penalty():
     batch_norm = PatchDiscriminatorOptions(norm="batch")
     (mistake,) = losses.contradictions({"judge": losses.WGan()}, batch_norm)
     assert mistake.startswith(
-        'discriminator.norm: "batch" mixes the images whose single gradients losses.judge penalises'
+        'discriminator.norm: "batch" mixes the images of a batch, and losses.judge penalises the gradient of each image'
     )
     assert losses.contradictions({"judge": losses.WGan(constraint="weight_clipping")}, batch_norm) == []
     for discriminator in (PatchDiscriminatorOptions(), PatchDiscriminatorOptions(norm="instance")):

@@ -7,7 +7,7 @@ import torch
 
 import transforms
 from options.errors import UserError
-from restore.data.batches import Batches, Samples
+from restore.data.batches import Batches, Samples, Stage
 from restore.data.sources import Folder, PairedFolders
 from restore.data.store import open_photographs
 from restore.training.consistency import contradictions
@@ -140,7 +140,7 @@ def test_mixed_samples_depend_on_seed_epoch_and_index_alone(workplace, mixing):
     samples[0, 1]
     assert torch.equal(samples[3, 2][0].degraded, first.degraded)
     assert not torch.equal(samples[4, 2][0].degraded, first.degraded)
-    alone, helped = (list(Batches(samples, 3, workers, CPU).after(0, 3)) for workers in (0, 1))
+    alone, helped = (list(Batches([Stage(0, samples, 3)], workers, CPU).after(0, 3)) for workers in (0, 1))
     assert all(torch.equal(one.degraded, other.degraded) for one, other in zip(alone, helped, strict=True))
 
 

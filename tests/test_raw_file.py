@@ -16,7 +16,7 @@ import torch
 from raw_files import ASCII, ISO, MATRIX, RATIONAL, SHORT, by_site, write_dng
 
 from restore.camera.__main__ import main, read_arguments
-from restore.camera.raw_file import RAW_SUFFIXES, list_files, read_raw
+from restore.camera.raw_file import RAW_SUFFIXES, read_raw
 from restore.command.arguments import run_command
 from restore.files import checks
 from restore.files.images import IMAGE_SUFFIXES, BadImage
@@ -366,14 +366,6 @@ def test_any_damage_to_the_tags_gives_finite_numbers_or_a_line_that_names_the_fi
             assert all(torch.isfinite(numbers).all() for numbers in raw.metadata.camera)
         assert all(line.startswith(f"{path}: ") for line in lines)
         assert len(lines) <= 1
-
-
-def test_a_folder_is_listed_by_kind(tmp_path):
-    for name in ("b.DNG", "a.png", "sub/c.nef", "sub/d.JPG", "notes.txt", ".hidden.dng"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    kinds = [[file.relative_to(tmp_path).as_posix() for file in files] for files in list_files(tmp_path)]
-    assert kinds == [["a.png", "sub/d.JPG"], ["b.DNG", "sub/c.nef"], ["notes.txt"]]
 
 
 def test_a_raw_file_whose_name_is_no_utf8_is_read(dng):

@@ -224,13 +224,13 @@ def test_no_more_pixels_than_the_budget_are_decoded_at_once_and_a_larger_picture
     lock, decoding, seen = threading.Lock(), [], []
     read = folders.read_picture_or_raw
 
-    def watched(recording):
-        pixels = count_pixels(recording.file)
+    def watched(file):
+        pixels = count_pixels(file.path)
         with lock:
             decoding.append(pixels)
             seen.append(list(decoding))
         time.sleep(0.02)
-        image = read(recording)
+        image = read(file)
         with lock:
             decoding.remove(pixels)
         return image

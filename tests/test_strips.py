@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from restore.evaluation.strips import GAP, stack, strip
+from restore.evaluation.strips import GAP, display_gain, stack, strip
+from transforms.sensor.unprocessing import linear_to_srgb, srgb_to_linear
 
 
 def parts(shown: torch.Tensor, count: int) -> list[torch.Tensor]:
@@ -34,3 +35,24 @@ def test_strips_of_other_sizes_are_stacked_with_white_beside_the_narrower():
     sheet = stack(rows)
     assert sheet.shape == (3, 8 + GAP + 6, 20)
     assert bool((sheet[:, :8, 10:] == 1).all())
+
+
+def test_dark_pictures_are_shown_brighter_by_one_factor_that_is_written_beside():
+    clean = torch.rand(3, 40, 60) * 0.02
+    degraded = (clean + 0.005 * torch.randn(3, 40, 60)).clamp(0, 1)
+    first, last = parts(strip([degraded, clean], 384), 2)
+    gain = display_gain(clean)
+    assert gain > 1
+    assert gain & (gain - 1) == 0, "a power of two"
+    brighter = [linear_to_srgb((gain * srgb_to_linear(picture)).clamp(0, 1)) for picture in (degraded, clean)]
+    assert brighter[1].max() > 0.5
+    assert torch.equal(first, brighter[0])
+    assert torch.equal(last[:, 20:], brighter[1][:, 20:])
+    assert not torch.equal(last[:, :20], brighter[1][:, :20]), "the factor is written there"
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-7, 0.6, 1.0])
+def test_pictures_that_are_bright_or_wholly_black_are_shown_as_they_are(level):
+    picture = torch.full((3, 8, 8), level)
+    assert display_gain(picture) == 1
+    assert torch.equal(strip([picture], 384), picture)

@@ -14,6 +14,7 @@ from restore.networks.base import Generator
 from restore.networks.tiles import restore_tiled
 from restore.networks.upsampling import BicubicUpsampling
 from restore.networks.weights import load_weights
+from transforms import RGGB, SRGB
 
 UNET = {"class_name": "UNet", "n_channels": 3, "widths": [4, 8]}
 SCUNET = {"class_name": "SCUNet", "n_channels": 3, "config": [1] * 7}
@@ -75,16 +76,17 @@ def test_a_ramp_on_a_mosaic_comes_out_with_every_colour_at_its_place(options, sc
     torch.testing.assert_close(*(inner(image, scale * BORDER) for image in (restored[0], packed(large))))
 
 
-@pytest.mark.parametrize("n_channels", [1, 3, 4])
-def test_a_flat_image_stays_flat_up_to_its_border(n_channels):
+@pytest.mark.parametrize(("n_channels", "layout"), [(1, None), (3, SRGB), (4, RGGB)])
+def test_a_flat_image_stays_flat_up_to_its_border(n_channels, layout):
     flat = torch.full((1, n_channels, 5, 6), 0.3)
-    torch.testing.assert_close(BicubicUpsampling(n_channels, 4)(flat), torch.full((1, n_channels, 20, 24), 0.3))
+    upsampled = BicubicUpsampling(n_channels, layout, scale=4)(flat)
+    torch.testing.assert_close(upsampled, torch.full((1, n_channels, 20, 24), 0.3))
 
 
 def test_interpolation_is_the_antialiased_bicubic_of_torch():
     image = torch.rand(1, 3, 12, 15)
     expected = functional.interpolate(image, scale_factor=3, mode="bicubic", antialias=True)  # a = -1/2, other borders
-    torch.testing.assert_close(inner(BicubicUpsampling(3, 3)(image), 9), inner(expected, 9))
+    torch.testing.assert_close(inner(BicubicUpsampling(3, SRGB, 3)(image), 9), inner(expected, 9))
 
 
 def test_interpolation_keeps_float32_values_under_autocast():
@@ -100,7 +102,7 @@ def test_a_map_beside_the_image_goes_in_and_the_image_alone_is_enlarged(options)
     beside = torch.cat((image, torch.rand(1, 4, 16, 16)), dim=1)
     with torch.inference_mode():
         restored = build_generator(options | {"n_channels": 4, "in_channels": 8, "scale": 2})(beside)
-    torch.testing.assert_close(restored, BicubicUpsampling(4, 2)(image))
+    torch.testing.assert_close(restored, BicubicUpsampling(4, RGGB, 2)(image))
 
 
 @pytest.mark.parametrize("options", [UNET, SCUNET])
@@ -170,7 +172,7 @@ class Sharpened(Generator):
 
     def __init__(self):
         super().__init__(n_channels=3, scale=2, size_multiple=2)
-        self.upsampling = BicubicUpsampling(3, 2)
+        self.upsampling = BicubicUpsampling(3, SRGB, 2)
         self.convolution = nn.Conv2d(3, 3, 3, padding=1)
 
     def core(self, degraded: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from conftest import CPU, batch, parameters, trainer_of
 from torch import nn
 
 from options.errors import Diverged, UserError
+from restore.networks import build_generator
+from restore.training.optimizers import SGD, Adam, AdamW, step_if
 from restore.training.precision import Precision, choose_precision
 
 L1 = {"pixel": {"class_name": "L1"}}
@@ -200,3 +202,87 @@ def test_the_brake_is_halved_at_each_return_whatever_the_schedule_and_outlives_t
     resumed.load_state(good)
     assert resumed.step([batch()])["learning_rate/generator"] == 2.5e-4
     assert resumed.guard.returns == 2
+
+
+SGD_NESTEROV = SGD(initial_learning_rate=1e-2, momentum=0.9, nesterov=True, weight_decay=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", [SGD_NESTEROV, AdamW(weight_decay=0.1)], ids=["SGD", "AdamW"])
+def test_an_update_that_is_not_finite_leaves_weights_and_optimiser_as_they_were(optimizer):
+    network = nn.Linear(3, 3)
+    built = optimizer.build(network)
+    twin = copy.deepcopy(network)
+    other = optimizer.build(twin)
+    for number, finite in enumerate([False, True, False, True]):
+        for net, rule in ((network, built), (twin, other)):
+            for parameter in net.parameters():
+                parameter.grad = torch.full_like(parameter, number + 1.0 if finite else torch.nan)
+            if net is network or finite:
+                step_if(torch.tensor(finite), rule)
+    assert torch.equal(parameters(network), parameters(twin))
+
+
+def test_weight_decay_spares_biases_norms_and_position_tables_unless_asked():
+    network = build_generator({"class_name": "SCUNet", "n_channels": 4, "config": [1] * 7})
+    decayed, spared = AdamW(weight_decay=0.1).build(network).param_groups
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    assert all(
+        names[id(p)].endswith(("bias", "norm.weight", "relative_position_params")) or p.ndim == 1
+        for p in spared["params"]
+    )
+    assert any(names[id(p)].endswith("relative_position_params") for p in spared["params"])
+    assert not any(names[id(p)].endswith(("bias", "relative_position_params")) for p in decayed["params"])
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0)
+    assert len(decayed["params"]) + len(spared["params"]) == len(names)
+    (everything,) = AdamW(weight_decay=0.1, decay_all=True).build(network).param_groups
+    assert len(everything["params"]) == len(names)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=["SGD", "Adam"])
+def test_a_cycled_momentum_reaches_the_optimiser_and_the_log(optimizer):
+    trainer = trainer_of(L1, optimizer=optimizer, scheduler={"class_name": "OneCycle", "max_lr": 1e-2})
+    for iteration in range(1, 4):
+        terms = trainer.step([batch()])
+        (group,) = trainer.optimizers["generator"].param_groups
+        momentum = group["betas"][0] if "betas" in group else group["momentum"]
+        assert momentum == terms["momentum/generator"] == trainer.schedule.momentum(iteration) <= 0.95
+
+
+def test_without_a_cycle_the_momentum_stays_the_optimisers_own():
+    trainer = trainer_of(L1, optimizer=SGD(momentum=0.7))
+    assert "momentum/generator" not in trainer.step([batch()])
+    assert trainer.optimizers["generator"].param_groups[0]["momentum"] == 0.7
+
+
+RESUMED = [
+    {"class_name": "Cosine", "warmup": {"iterations": 8}},
+    {"class_name": "Cosine", "period": {"iterations": 3}, "period_factor": 2},
+    {"class_name": "ReduceLROnPlateau", "factor": 0.5, "patience": 0, "warmup": {"iterations": 6}},
+    {"class_name": "OneCycle", "max_lr": 0.01},
+]
+
+
+@pytest.mark.parametrize("scheduler", RESUMED, ids=["warm-up", "restarts", "plateau", "OneCycle"])
+@pytest.mark.parametrize("optimizer", [SGD_NESTEROV, AdamW()], ids=["SGD", "AdamW"])
+def test_a_state_taken_anywhere_in_a_schedule_goes_on_to_the_same_bits(scheduler, optimizer):
+    terms = {"pixel": {"class_name": "L1"}, "gan": {"class_name": "wgan"}}
+
+    def go_on(trainer, until):
+        while trainer.iteration < until:
+            trainer.step([batch(trainer.iteration)])
+            if trainer.iteration % 2 == 0:
+                trainer.end_savepoint(1.0)
+        return trainer
+
+    def made():
+        return trainer_of(terms, optimizer=optimizer, scheduler=scheduler)
+
+    whole = go_on(made(), 7)
+    state = copy.deepcopy(go_on(made(), 5).state())
+    resumed = made()
+    torch.rand(3)  # another process would have other random numbers
+    resumed.load_state(state)
+    go_on(resumed, 7)
+    for name, network in whole.networks.items():
+        assert torch.equal(parameters(network), parameters(resumed.networks[name]))
+    assert whole.schedule.rate(8) == resumed.schedule.rate(8)

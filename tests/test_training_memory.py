@@ -9,6 +9,7 @@ import losses
 from options.base import parse
 from restore.data.batches import Batch
 from restore.networks import build_generator
+from restore.training.lengths import RunLength
 from restore.training.optimizers import Adam
 from restore.training.precision import choose_precision
 from restore.training.schedules import ScheduleSection
@@ -85,7 +86,9 @@ def test_an_update_with_checkpointing_is_the_update_without(section):
     weights = []
     for on in (False, True):
         net = network(section, checkpointing=on)
-        schedule = parse(ScheduleSection, {"class_name": "ReduceLROnPlateau"}).build(1e-3, iterations=10)
+        schedule = parse(ScheduleSection, {"class_name": "ReduceLROnPlateau"}).schedule(
+            1e-3, RunLength(10, per_epoch=10)
+        )
         loss = losses.build({"pixel": {"class_name": "L1"}}, 4)
         trainer = Trainer(net, None, loss, Adam(), schedule, choose_precision("off", CPU, True, True), CPU)
         torch.manual_seed(7)

@@ -8,8 +8,10 @@ import numpy as np
 from torch import Generator
 
 from options.base import Options
+from options.errors import UserError
 from transforms.images import Image, Pair
 from transforms.sensor.layout import RGGB, SRGB, Layout
+from transforms.sensor.mosaic import Mosaic
 from transforms.sensor.mosaicking import to_16_bits
 
 Stage = Literal["image", "sample"]
@@ -79,6 +81,10 @@ class Transform(Options):
         """(height, width) [px] of what it gives, where that is the same for every image."""
         return None
 
+    def with_size(self, side: int) -> "Transform":
+        """The same with the size side x side, of a transform that has a size: how a stage of a run changes the crop."""
+        raise UserError(f"{self.class_name} has a fixed size; leave crop_size out, or use a RandomCrop")
+
     def __call__(self, image: Any, rng: Generator) -> Any:
         raise NotImplementedError
 
@@ -108,10 +114,12 @@ class Degradation(Transform):
 
     def __call__(self, image: Image, rng: Generator) -> Pair:
         pair = image if isinstance(image, Pair) else Pair(image, image, recorded=False)
+        assert not isinstance(pair.degraded, Mosaic)  # as layouts says
+        assert not isinstance(pair.clean, Mosaic)
         height, width = (side // self.reduction * self.reduction for side in pair.degraded.shape[:2])
         clean = self.target(as_stored(pair.clean[: height * pair.scale, : width * pair.scale]))
-        begun = clean if image is not pair else pair.degraded[:height, :width]
-        return Pair(self.degrade(unit_range(begun), rng), clean, recorded=False)
+        degraded = pair.degraded[:height, :width] if image is pair else clean
+        return Pair(self.degrade(unit_range(degraded), rng), clean, recorded=False)
 
     def target(self, clean: np.ndarray) -> np.ndarray:
         """The image to restore to, from that given, (H, W, 3) sRGB, uint8 or uint16: the pair's clean image, of which

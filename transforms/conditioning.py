@@ -1,4 +1,4 @@
-"""What a raw network is shown instead of plain raw, and the way back from what it answers."""
+"""Transforms of the raw images for the network, and their inverses for its output."""
 
 from typing import ClassVar, Literal
 
@@ -12,7 +12,7 @@ from transforms.sensor.layout import RGGB, Layout
 from transforms.sensor.metadata import NoiseProfile, RawMetadata
 
 LEAST_SHOT, LEAST_READ = 1e-6, 1e-12
-"""Less noise than any sensor has: where a sample has none, the transform is that of these."""
+"""Less noise than any sensor has: where a sample has less, the transform is computed for these."""
 LEAST_RATIO = 0.01
 """Smallest shot / read: below it float32 cannot resolve the transform. Raising shot to it changes the variance at white
 by 1 %."""
@@ -21,7 +21,7 @@ by 1 %."""
 class Conditioning(Transform):
     """A transform of the raw sample that stands between RgbToRawTransform and ToTensor2.
 
-    It changes what the network sees, not what was recorded: `unconditioned_degraded` and `unconditioned` undo it.
+    It changes the network's input and target: `unconditioned_degraded` and `unconditioned` undo it.
     Images are (..., 4, h, w), and metadata have the same leading shape.
     """
 
@@ -31,30 +31,31 @@ class Conditioning(Transform):
     needs_noise: ClassVar[bool] = True
 
     def __call__(self, sample: Sample, rng: Generator) -> Sample:
+        assert sample.metadata is not None, "a raw sample has metadata"
         metadata = self.metadata(sample.metadata)
         return Sample(
             self.network_input(sample.degraded, metadata), self.target(sample.clean, metadata), metadata, sample.layout
         )
 
     def metadata(self, metadata: RawMetadata) -> RawMetadata:
-        """The metadata of the sample, with what undoing it takes."""
+        """The sample's metadata, and in it what is needed to undo this transform."""
         return metadata
 
     def network_input(self, degraded: Tensor, metadata: RawMetadata) -> Tensor:
-        """What the network sees of a degraded raw image."""
+        """The network's input for a degraded raw image."""
         raise NotImplementedError
 
     def target(self, clean: Tensor, metadata: RawMetadata) -> Tensor:
-        """What the network is to answer where this is the clean raw image."""
+        """The network's target for a clean raw image."""
         return clean
 
 
 class VarianceStabilization(Conditioning):
     """Makes the noise equally strong everywhere: the generalised Anscombe transform with the sample's own noise.
 
-    Black becomes 0 and white 1. The degraded image goes through the transform; the clean one becomes what the
-    transform's mean over the noise is, so that the exact unbiased inverse of it is the clean image again. A restored
-    image goes back the same way, by itself, wherever it is measured, shown or written.
+    Black becomes 0 and white 1. The degraded image goes through the transform; the clean one becomes the
+    mean of the transform over the noise, whose exact unbiased inverse is the clean image again. A restored image is
+    transformed back automatically wherever it is measured, shown or written.
     Source: transforms/sensor/anscombe.py.
     """
 
@@ -77,7 +78,7 @@ class VarianceStabilization(Conditioning):
 class NoiseLevelMap(Conditioning):
     """Tells the network how strong the noise is: a further channel for each plane with its standard deviation.
 
-    It is worked out from the degraded image, as the clean one is not known in use: sqrt(shot * max(x, 0) + read).
+    It is computed from the degraded image, as the clean one is unknown when restoring: sqrt(shot * max(x, 0) + read).
     Source: Brooks et al., Unprocessing Images for Learned Raw Denoising, CVPR 2019, section 4.
     """
 
@@ -91,10 +92,10 @@ class NoiseLevelMap(Conditioning):
 
 
 def unconditioned_degraded(degraded: Tensor, metadata: RawMetadata | None, layout: Layout) -> Tensor:
-    """A degraded image as recorded (..., channels, h, w), from what the network saw of it (..., in_channels, h, w).
+    """A degraded image as recorded (..., channels, h, w), from the network's input (..., in_channels, h, w).
 
-    Values so far below black that the Anscombe transform has no root for them come back as the least that it has.
-    An image that was not conditioned comes back as it is.
+    Values so far below black that the Anscombe transform clips them become the smallest value that it keeps.
+    An image that was not conditioned is returned unchanged.
     """
     image = degraded[..., : layout.channels, :, :]
     if metadata is None or metadata.stabilization is None:
@@ -112,7 +113,8 @@ def unconditioned(image: Tensor, metadata: RawMetadata | None) -> Tensor:
 
 
 def _stabilization(metadata: RawMetadata) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
-    """(shot, read) of the transform, and what black and white become: means over the noise. Each (..., 4, 1, 1)."""
+    """(shot, read) of the transform, and the means of black and white after it. Each (..., 4, 1, 1)."""
+    assert metadata.stabilization is not None, "VarianceStabilization sets it"
     shot, read = (values[..., None, None] for values in metadata.stabilization)
     dark, bright = (expected_anscombe(torch.full_like(shot, signal), shot, read) for signal in (0, 1))
     return (shot, read), dark, bright

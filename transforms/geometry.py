@@ -30,6 +30,9 @@ class Crop(Transform):
     def size(self) -> tuple[int, int]:
         return self.h, self.w
 
+    def with_size(self, side: int) -> "Crop":
+        return self.model_copy(update={"h": side, "w": side})
+
     def smallest_input(self, height: int, width: int) -> tuple[int, int]:
         return self.h, self.w
 
@@ -59,7 +62,7 @@ class CenterCrop(Crop):
 
 
 class RandomFlip(Transform):
-    """Mirrors the image left to right in half of the cases, and, drawn apart, top to bottom in half of them."""
+    """Mirrors the image left to right in half of the cases and, independently, top to bottom in half of them."""
 
     moves: ClassVar[bool] = True
     turns: ClassVar[bool] = True
@@ -67,7 +70,7 @@ class RandomFlip(Transform):
     class_name: Literal["RandomFlip"] = "RandomFlip"
 
     def __call__(self, image: Image, rng: Generator) -> Image:
-        mirrored = [axis for axis in (0, 1) if _draw(2, rng)]
+        mirrored = tuple(axis for axis in (0, 1) if _draw(2, rng))
         return _each(
             image,
             lambda one: one.flip(mirrored) if isinstance(one, Mosaic) else np.flip(np.asarray(one), mirrored),
@@ -75,7 +78,7 @@ class RandomFlip(Transform):
 
 
 class RandomRotate(Transform):
-    """Turns the image by 0, 90, 180 or 270 degrees, each being equally likely."""
+    """Rotates the image by 0, 90, 180 or 270 degrees, each being equally likely."""
 
     moves: ClassVar[bool] = True
     turns: ClassVar[bool] = True
@@ -106,15 +109,19 @@ def cut(image: Image, top: int, left: int, height: int, width: int) -> Image:
     """The window of height x width pixels whose first pixel is [top, left]; of a pair these are the clean one's."""
     if isinstance(image, Pair):
         scale = image.scale
-        degraded = cut(image.degraded, top // scale, left // scale, height // scale, width // scale)
-        return image._replace(degraded=degraded, clean=cut(image.clean, top, left, height, width))
+        degraded = _window(image.degraded, top // scale, left // scale, height // scale, width // scale)
+        return image._replace(degraded=degraded, clean=_window(image.clean, top, left, height, width))
+    return _window(image, top, left, height, width)
+
+
+def _window(image: One, top: int, left: int, height: int, width: int) -> One:
     if isinstance(image, Mosaic):
         return image.crop(top, left, height, width)
     return image[top : top + height, left : left + width]
 
 
 def _step(image: Image) -> int:
-    """From one position of a crop to the next [px], so that both images of a pair begin at whole cells."""
+    """Distance between two positions of a crop [px], so that both images of a pair begin at whole cells."""
     return layout_of(image).cell * (image.scale if isinstance(image, Pair) else 1)
 
 

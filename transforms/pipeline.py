@@ -41,12 +41,13 @@ class Pipeline:
 
     def __call__(self, image: Image, rng: Generator, partners: Partners | None = None) -> Sample:
         self.check(image)
-        for number, step in enumerate(self.transforms):
+        *steps, last = self.transforms
+        for number, step in enumerate(steps):
             if step.needs_partner:
                 image = step.mix(image, partial(self._partner, number, partners), rng)
             else:
                 image = step(image, rng)
-        return image
+        return last(image, rng)
 
     def _partner(self, number: int, partners: Partners | None) -> Image:
         """A second photograph as it comes to the transform of this number."""
@@ -90,7 +91,7 @@ class Pipeline:
 
     @property
     def conditioning(self) -> tuple[Conditioning, ...]:
-        """What the network is shown instead of plain raw: one transform, or none."""
+        """The transform of the raw images for the network: one, or none."""
         return tuple(step for step in self.transforms if isinstance(step, Conditioning))
 
     def check(self, image: Image) -> None:
@@ -103,10 +104,10 @@ class Pipeline:
                 raise UserError(f"image: a raw one given, and {step.class_name} takes sRGB alone; remove it")
         if isinstance(image, Pair) and image.recorded:
             self._check_recorded(image)
-        elif not self.degrades and (step := next((step for step in self.transforms if step.needs_pair), None)):
+        elif not self.degrades and (names := [step.class_name for step in self.transforms if step.needs_pair]):
             raise UserError(
-                f"image: a clean one given, and {step.class_name} needs a degraded one beside it; give pairs, or put a "
-                f"degradation before {step.class_name}"
+                f"image: a clean one given, and {names[0]} needs a degraded one beside it; give pairs, or put a "
+                f"degradation before {names[0]}"
             )
         height, width = self.smallest_image(layout_of(image))
         if image.shape[0] < height or image.shape[1] < width:
@@ -131,7 +132,8 @@ class Pipeline:
                     f"image: a raw pair of unequal sizes given, whose mosaics {step.class_name} would move by a pixel "
                     f"each, so that they no longer match; remove that transform"
                 )
-            if step.needs_noise and not pair.degraded.metadata.noise.known:
+            degraded = pair.degraded
+            if step.needs_noise and isinstance(degraded, Mosaic) and not degraded.metadata.noise.known:
                 raise UserError(
                     f"image: {step.class_name} needs the noise level, and this pair's file has none; "
                     f"remove {step.class_name}"
@@ -169,6 +171,13 @@ class Pipeline:
         if isinstance(image, LazyImage):
             return np.concatenate([as_stored(strip) for strip in image.strips(ROWS)])
         return image
+
+    def with_size(self, side: int) -> list[Transform]:
+        """The transforms with another size of the samples, by the one that decides it; UserError where none does."""
+        sized = [number for number, step in enumerate(self.transforms) if step.size]
+        if not sized:
+            raise UserError("no transform cuts the photographs to a size; add a RandomCrop")
+        return [step.with_size(side) if n == sized[-1] else step for n, step in enumerate(self.transforms)]
 
     def for_whole_images(self) -> "Pipeline":
         """The chain that degrades a whole photograph, for the model itself to condition: without crops and turns."""

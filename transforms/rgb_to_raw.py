@@ -129,5 +129,8 @@ def _packed(image: One, camera: Camera) -> Tensor:
 
 def _recorded(pair: Pair) -> Sample:
     """The two raw images of a pair, as they were recorded."""
-    camera, noise = pair.clean.metadata.camera, pair.degraded.metadata.noise
-    return Sample(pair.degraded.packed(), pair.clean.packed(), RawMetadata(camera, noise), RGGB)
+    degraded, clean = pair.degraded, pair.clean
+    assert isinstance(degraded, Mosaic), "Pipeline.check refuses a pair of sRGB images"
+    assert isinstance(clean, Mosaic), "both images of a pair are of one kind"
+    metadata = RawMetadata(clean.metadata.camera, degraded.metadata.noise)
+    return Sample(degraded.packed(), clean.packed(), metadata, RGGB)

@@ -1,4 +1,4 @@
-"""An option file's training chain timed on one core: alone, with what feeds it, and against a plain formulation."""
+"""Times an option file's training chain on one core: alone, with decoding, and against a plain version."""
 
 import contextlib
 import statistics
@@ -56,11 +56,11 @@ def benchmark_data(arguments: Namespace) -> None:
             pipeline.transforms, stages(pipeline, photograph, arguments.repeats * arguments.crops), strict=True
         ):
             print(f"  {transform.class_name:32}{time_taken * 1000:8.3f}")
-        print("Downsample leaves its work to the crop, which knows where to look.")
+        print("Downsample is computed in the crop, for the pixels of the crop only.")
 
 
 def make_photograph() -> tuple[Path, Path]:
-    """Writes a photograph of 2 MP, with detail in all its pixels, as a PNG and as a JPEG file; gives their paths."""
+    """Writes a photograph of 2 MP with detail everywhere as a PNG and a JPEG file, and returns their paths."""
     from skimage import data
 
     photograph = np.tile(data.coffee(), (3, 3, 1))
@@ -73,7 +73,7 @@ def make_photograph() -> tuple[Path, Path]:
 
 
 def making(make: Callable[[Generator], object], crops: int) -> Callable[[int], None]:
-    """The work of a round: so many samples, of which each draws from a generator of its own."""
+    """The work of a round: it makes `crops` samples, each with a generator of its own."""
 
     def work(round_number: int) -> None:
         for crop in range(crops):

@@ -1,7 +1,8 @@
-"""SCUNet as built here, timed against its published formulation written plainly, and compared with it."""
+"""Compares SCUNet as built here with a plain version of the published network, in time and in output."""
 
 from argparse import Namespace
 from collections.abc import Callable
+from copy import deepcopy
 from typing import NamedTuple
 
 import torch
@@ -40,7 +41,7 @@ def compare(arguments: Namespace, device: torch.device) -> None:
     ours = build_generator(options)
     published = PlainSCUNet(N_CHANNELS, arguments.config)
     published.load_state_dict(ours.state_dict())
-    ours, published = ours.to(device, memory_format=torch.channels_last), published.to(device)
+    ours, published = ours.to(device).to(memory_format=torch.channels_last), published.to(device)
     crops = torch.rand(arguments.batch_size, N_CHANNELS, *[arguments.train_size] * 2, device=device)
     image = torch.rand(1, N_CHANNELS, *[arguments.size] * 2, device=device)
 
@@ -54,7 +55,8 @@ def compare(arguments: Namespace, device: torch.device) -> None:
         Variant("ours, bfloat16", ours, torch.bfloat16),
     ]
     if arguments.compile:
-        compiled = torch.compile(ours)
+        compiled = deepcopy(ours)
+        compiled.compile()
         variants += [
             Variant("ours compiled, float32", compiled),
             Variant("ours compiled, bfloat16", compiled, torch.bfloat16),
@@ -66,14 +68,14 @@ def compare(arguments: Namespace, device: torch.device) -> None:
 
 
 def difference(one: nn.Module, other: nn.Module, image: Tensor) -> float:
-    """Root mean square difference of two networks' outputs, as a part of the second's standard deviation."""
+    """Root mean square difference of two networks' outputs / standard deviation of the second's output."""
     with torch.inference_mode():
         expected = other(image)
         return float((one(image) - expected).square().mean().sqrt() / expected.std())
 
 
 def train(variant: Variant, crops: Tensor) -> None:
-    """Forward, loss and backward; the optimiser's part is the same for all and left out."""
+    """Forward, loss and backward, without the optimiser, whose time is the same for all."""
     with torch.autocast(crops.device.type, variant.dtype, enabled=variant.dtype != torch.float32):
         restored = variant.network(crops)
     functional.l1_loss(restored.float(), crops).backward()
@@ -87,7 +89,7 @@ def infer(variant: Variant, image: Tensor) -> None:
 
 
 def working(step: Callable[[Variant, Tensor], None], variant: Variant, images: Tensor) -> Callable[[int], None]:
-    """The work of a round, which is the same in each."""
+    """The work of a round. It is the same in every round."""
     return lambda round_number: step(variant, images)
 
 

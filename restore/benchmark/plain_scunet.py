@@ -1,7 +1,8 @@
-"""SCUNet written plainly, as its paper describes it: what restore/networks/scunet.py is measured and tested against.
+"""A plain SCUNet as its paper describes it: the reference for the speed and the output of restore/networks/scunet.py.
 
 Feature maps are (B, C, H, W) between the layers, every attention cuts its own windows, and the shift mask and the index
-of the relative positions are made anew at each call. The state dict has the published names, so that weights go across.
+of the relative positions are made anew at each call. The state dict has the published names, so that both networks can
+load the same weights.
 Source: Zhang et al., Practical Blind Denoising via Swin-Conv-UNet and Data Synthesis, 2022 (arXiv 2203.13278).
 """
 
@@ -49,7 +50,7 @@ class PlainAttention(nn.Module):
         return self.relative_position_params[:, offset[..., 0], offset[..., 1]]
 
     def mask(self, rows: int, columns: int) -> Tensor:
-        """(windows, 64, 64): True where query and key met only by the cyclic shift, in the last row or column."""
+        """(windows, 64, 64): True where query and key are in one window only because the shift is cyclic."""
         half = WINDOW // 2
         mask = torch.zeros(rows, columns, *[WINDOW] * 4, dtype=torch.bool, device=self.relative_position_params.device)
         mask[-1, :, :half, :, half:, :] = True
@@ -60,7 +61,7 @@ class PlainAttention(nn.Module):
 
 
 class PlainTransformer(nn.Module):
-    """Attention and a two-layer perceptron, each behind a layer norm and beside an identity. (B, H, W, C) both ways."""
+    """Attention and a two-layer perceptron, each after a layer norm and as a residual. (B, H, W, C) both ways."""
 
     def __init__(self, dim: int, shifted: bool):
         super().__init__()

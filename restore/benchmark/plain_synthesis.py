@@ -1,6 +1,6 @@
-"""The chain of options/scunet_raw.json written plainly: what the suite's own way to make samples is measured against.
+"""A plain version of the chain of options/scunet_raw.json: the reference for the speed of the suite's own transforms.
 
-It is the usual port to torch: one crop at a time, each step on all its pixels and colours, in float32.
+It makes one crop at a time, and each step works on all its pixels and colours in float32, as is usual in torch.
 """
 
 import math

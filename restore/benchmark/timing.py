@@ -1,4 +1,4 @@
-"""Times alternatives so that they can be compared on a machine that does other things too."""
+"""Times alternatives in turns, so that they can be compared on a machine that other programs use too."""
 
 import statistics
 import time
@@ -10,19 +10,19 @@ import torch
 from restore.compute.device import wait_for_device
 
 WARM_UP = 2
-"""Rounds that are not counted: they compile, tune, and fill tables and caches."""
+"""Rounds that are not counted: in them networks are compiled, kernels are chosen and caches are filled."""
 
 
 class Contestant(NamedTuple):
-    """A way to do the work that is timed."""
+    """One of the alternatives that are timed."""
 
     name: str
     work: Callable[[int], object]
-    """Does it once; takes the number of the round, for those that draw something else in each."""
+    """Does the work once, given the number of the round, from which it may seed its random numbers."""
 
 
 def interleaved(contestants: list[Contestant], repeats: int, device: torch.device) -> list[float]:
-    """The median time of each [s]. All take a turn in every round, so that a busy machine slows all alike."""
+    """The median time of each contestant [s]. Each has a turn in every round, so that a busy machine slows all."""
     times: list[list[float]] = [[] for _ in contestants]
     for round_number in range(WARM_UP + repeats):
         for contestant, its_times in zip(contestants, times, strict=True):

@@ -1,4 +1,4 @@
-"""python -m restore.camera: what raw files say about the cameras that took them."""
+"""python -m restore.camera: prints the metadata of raw files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def main(arguments: Namespace) -> None:
 
 
 def report(path: str, raw: RawFile) -> str:
-    """What a RawFile holds, as lines. camera_matrix is XYZ to camera, ready for the option of that name."""
+    """The metadata of a raw file, as lines. camera_matrix is XYZ to camera, as the option of that name has it."""
     import numpy as np
 
     from restore.files.paths import printable

@@ -4,7 +4,7 @@ The variance of photon noise is proportional to the signal, so that the slope of
 variance = gain * (mean - black) + dark variance. A pair's difference holds the noise twice and neither the scene nor
 the fixed pattern. Source: EMVA Standard 1288, release 3.0, sections 2.2 and 6.
 
-Frames are (C, h, w) [DN]: C = 4 planes R, G1, G2, B of a Bayer mosaic, or C = 1 of a grey camera.
+Frames are (C, h, w) [DN]: the planes R, G1, G2, B of a Bayer mosaic, or the one plane of a grey camera.
 """
 
 from typing import NamedTuple
@@ -14,31 +14,42 @@ import numpy as np
 from options.errors import UserError
 from restore.camera.tukey_lambda import tukey_shape
 
-HIGHEST = 0.8  # of white: above it frames begin to clip
-CLIPPED = 1e-3  # share of a frame's values at black or white from which on it counts as clipped; hot pixels are fewer
-DRIFT = 0.05  # largest change of the light between the frames of a pair, relative to the signal
-FEWEST = 3  # levels through which a line means anything
-ENOUGH = 6  # levels with which its fit can be judged
-POOR = 0.05  # largest departure of a level's variance from the line
-QUANTISATION = 1 / 12  # variance of rounding to whole DN [DN^2]
-COARSE = 6 * QUANTISATION  # dark variance below which rounding hides what noise there is [DN^2]
-HUBER = 1.345  # robust deviations beyond which a level counts less
-SHAPE_SAMPLES = 2**20  # differences that the read noise's shape is found from
+HIGHEST = 0.8
+"""Largest usable mean / white level: above it frames begin to clip."""
+CLIPPED = 1e-3
+"""A frame with at least this share of values at 0 or white counts as clipped; hot pixels are fewer."""
+DRIFT = 0.05
+"""Largest change of the light between the frames of a pair, relative to the signal."""
+FEWEST = 3
+"""Levels of light without which no line is fitted."""
+ENOUGH = 6
+"""Levels of light without which the quality of the fit cannot be judged."""
+POOR = 0.05
+"""A variance further from the line, relative to it, is worth a warning."""
+QUANTISATION = 1 / 12
+"""Variance of rounding to whole DN [DN^2]."""
+COARSE = 6 * QUANTISATION
+"""Below this dark variance the noise is hidden by rounding [DN^2]."""
+HUBER = 1.345
+"""Levels further from the line than so many robust standard deviations get a smaller weight."""
+SHAPE_SAMPLES = 2**20
+"""Differences from which the shape of the read noise is fitted, at most."""
 
 
 class Pairs(NamedTuple):
-    """What n pairs of frames tell, each value (n, C)."""
+    """Statistics of n pairs of frames, each array (n, C)."""
 
     mean: np.ndarray
     """Of both frames [DN]."""
     variance: np.ndarray
     """Temporal variance of one frame [DN^2]."""
     row_variance: np.ndarray
-    """The part of it that the values of a row share [DN^2]; around 0, and below it too, where there is none."""
+    """The part of the variance that all values of a row share [DN^2]. Without row noise it is around 0, and may be
+    below."""
     dark: np.ndarray
-    """Share of values at 0, in the frame that has more."""
+    """Share of values at 0, in the frame with more of them."""
     bright: np.ndarray
-    """Share of values at white or above, in the frame that has more."""
+    """Share of values at white or above, in the frame with more of them."""
 
 
 class Calibration(NamedTuple):
@@ -51,13 +62,13 @@ class Calibration(NamedTuple):
     row_noise: np.ndarray
     """[DN rms]."""
     dark_noise: np.ndarray
-    """Whole temporal noise of a dark frame: read noise, row noise and quantisation [DN rms]."""
+    """All temporal noise of a dark frame: read noise, row noise and quantisation [DN rms]."""
     black_level: np.ndarray
     """[DN]."""
     tukey_shape: float | None
     """Of the read noise; None where it is Gaussian."""
     used: np.ndarray
-    """(n, C): the flats that the line was fitted to."""
+    """(n, C): whether the line was fitted to this flat."""
     warnings: list[str]
 
     def variance(self, mean: np.ndarray) -> np.ndarray:
@@ -66,12 +77,12 @@ class Calibration(NamedTuple):
 
 
 def measure_pair(first: np.ndarray, second: np.ndarray, white: float, black: np.ndarray | None = None) -> Pairs:
-    """What a pair of frames (C, h, w) of one exposure tells; its row of Pairs, (C,) each.
+    """Statistics of a pair of frames (C, h, w) of one exposure: a row of Pairs, each array (C,).
 
     white  white level [DN]
-    black  black level (C,) [DN] of flats, whose light may have changed a little from frame to frame: both are scaled
-           to their common mean, or the scene would remain in their difference. None for dark frames.
-    Raises ValueError if flats differ by more than light that flickers explains.
+    black  for flats: black level (C,) [DN]. Their light may differ a little, so both are scaled to their common mean;
+           else the scene would not cancel in the difference. None for dark frames
+    Raises ValueError if the means of flats differ by more than DRIFT and their noise.
     """
     frames = [first, second]
     dark, bright = (
@@ -92,20 +103,20 @@ def measure_pair(first: np.ndarray, second: np.ndarray, white: float, black: np.
             raise ValueError(f"their means are {levels[0]} and {levels[1]} DN")
     rows = difference.mean(2, dtype=np.float64)
     width = difference.shape[2]
-    # Analysis of variance: a row's mean has the row noise and a share 1/W of what varies within the row.
+    # Analysis of variance: the variance of the rows' means is the row noise, and 1 / width of the variance in a row.
     within = (variance - (rows**2).mean(1) / 2) * width / (width - 1)
     return Pairs(mean, variance, variance - within, dark, bright)
 
 
 def shape_samples(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(n,) differences of a pair of dark frames (C, h, w) without row noise, each plane in units of its own sd."""
+    """(n,) differences of a pair of dark frames (C, h, w) without row noise, each plane with standard deviation 1."""
     difference = first - second
     difference -= difference.mean(2, keepdims=True)
     return (difference / difference.std((1, 2), keepdims=True)).ravel()
 
 
 def calibrate(flats: Pairs, darks: Pairs, samples: np.ndarray, white: float, channels: list[str]) -> Calibration:
-    """Fits gain and noise to what the pairs of flats and of dark frames told.
+    """Fits gain and noise to the pairs of flats and of dark frames.
 
     samples   (n,) of shape_samples, from some of the dark pairs
     white     white level [DN]
@@ -152,7 +163,7 @@ def usable(flats: Pairs, darks: Pairs, white: float) -> np.ndarray:
 
 
 def stack(pairs: list[Pairs]) -> Pairs:
-    """Rows (C,) as one table (n, C)."""
+    """Rows of (C,) -> one table with arrays (n, C)."""
     return Pairs(*(np.stack(column) for column in zip(*pairs, strict=True)))
 
 
@@ -161,7 +172,7 @@ def _mean(planes: np.ndarray) -> np.ndarray:
 
 
 def _scaled(frame: np.ndarray, black: np.ndarray, mean: np.ndarray, common: np.ndarray) -> np.ndarray:
-    """The frame with its light changed so that its mean becomes the common one."""
+    """The frame (C, h, w) with its light scaled so that its mean (C,) becomes the common one [DN]."""
     with np.errstate(divide="ignore", invalid="ignore"):  # of a flat that is as dark as the dark frames
         ratio = np.nan_to_num((common - black) / (mean - black), nan=1).clip(1 - DRIFT, 1 + DRIFT)
     offset = black * (1 - ratio)
@@ -171,9 +182,9 @@ def _scaled(frame: np.ndarray, black: np.ndarray, mean: np.ndarray, common: np.n
 def _slope(signal: np.ndarray, excess: np.ndarray, dark_variance: float) -> float:
     """Least squares of excess = slope * signal, reweighted: (n,) signal [DN], (n,) variance above dark [DN^2].
 
-    A measured variance is uncertain in proportion to itself, so that its residual counts relative to the line; one
-    beyond HUBER robust deviations counts less (Huber's weights). The line goes through the dark frames' point, which
-    is known far better than any flat's.
+    The uncertainty of a variance is proportional to it, so residuals are taken relative to the line. Beyond HUBER
+    robust deviations they get Huber's smaller weights. The line goes through the dark frames' point, which is known
+    much better than that of any flat.
     """
     slope = np.median(excess / signal)
     for _ in range(20):
@@ -189,13 +200,13 @@ def _refuse_too_few_levels(signal: np.ndarray, used: np.ndarray, channels: list[
     for channel, values, chosen in zip(channels, signal.T, used.T, strict=True):
         if (levels := _levels(values[chosen])) < FEWEST:
             raise UserError(
-                f"flats: {levels} of the {FEWEST} levels that a line wants lie between black and {HIGHEST:.0%} of "
-                f"white in {channel}; take pairs at other exposures too, {ENOUGH} or more"
+                f"flats: {levels} of the {FEWEST} levels of light that a line needs lie between black and "
+                f"{HIGHEST:.0%} of white in {channel}; take pairs at other exposures too, {ENOUGH} or more"
             )
 
 
 def _levels(signal: np.ndarray) -> int:
-    """How many exposures there are, those within the drift of light counted once."""
+    """The number of different exposures: those that differ by less than DRIFT count once."""
     ordered = np.sort(signal)
     return int(ordered.size > 0) + int((np.diff(ordered) > DRIFT * ordered[1:]).sum())
 

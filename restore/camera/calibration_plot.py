@@ -1,4 +1,4 @@
-"""The photon transfer as a picture: variance against signal, and below it what the line leaves over."""
+"""The photon transfer plot: variance against signal, and below it the deviation from the expected variance."""
 
 import io
 from typing import NamedTuple
@@ -11,7 +11,8 @@ COLOURS = {"R": "#c62828", "G1": "#2e7d32", "G2": "#00897b", "B": "#1565c0", "gr
 MARKERS = {"R": "o", "G1": "s", "G2": "D", "B": "^", "grey": "o"}
 INCHES = (8, 7)
 DPI = 150
-LEAST_RANGE = 3  # of the residuals' axis [%]
+LEAST_RANGE = 3
+"""The axis of the residuals reaches at least this far up and down [%]."""
 
 
 class Curve(NamedTuple):
@@ -26,14 +27,14 @@ class Curve(NamedTuple):
     expected: np.ndarray
     """Variance that the measured one is compared with [DN^2]."""
     used: np.ndarray
-    """Levels that count; the others are drawn hollow."""
+    """Whether a level is used; the others are drawn hollow."""
 
 
-def photon_transfer_plot(title: str, expectation: str, curves: list[Curve], origins: list[float]) -> bytes:
-    """A PNG of the curves.
+def photon_transfer_plot(title: str, expectation: str, curves: list[Curve], origins: np.ndarray) -> bytes:
+    """The content of a PNG file with the curves.
 
     expectation  what `expected` is, e.g. "fitted line"
-    origins      the expected variance at black of each curve [DN^2], where its line begins
+    origins      (curves,) expected variance of each curve at black [DN^2], where its line begins
     """
     figure = Figure(figsize=INCHES, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)

@@ -1,4 +1,4 @@
-"""Folders of calibration frames: which files are pairs, their planes in the camera's own numbers, what they tell."""
+"""Folders of calibration frames: finds the pairs, reads their planes in DN, and measures them."""
 
 import re
 import sys
@@ -14,13 +14,17 @@ from restore.camera.raw_file import RAW_SUFFIXES, RawFile, read_raw, sites
 from restore.files.images import BadImage, read_image
 from restore.files.paths import files_below, printable
 
-LOSSLESS_SUFFIXES = {".png", ".tif", ".tiff"}  # what JPEG makes of noise is not the camera's
-SATURATED = 0.05  # share of a flat's values that is at the highest one where this is the white level
+LOSSLESS_SUFFIXES = {".png", ".tif", ".tiff"}
+"""Of the image files that may be frames: JPEG changes the noise."""
+SATURATED = 0.05
+"""If at least this share of a flat's values equals its highest value, that value is taken for the white level."""
 
 FilePair = tuple[Path, Path]
 
 
 class Frame(NamedTuple):
+    """A calibration frame as read."""
+
     planes: np.ndarray
     """(C, h, w) float32 [DN] as the camera recorded it, black included: R, G1, G2, B of a mosaic, or one of grey."""
     white: float | None
@@ -29,8 +33,8 @@ class Frame(NamedTuple):
     iso: float | None = None
 
 
-class Recorded(NamedTuple):
-    """What a folder of flats and a folder of dark frames tell."""
+class MeasuredFrames(NamedTuple):
+    """What was measured on a folder of flats and a folder of dark frames."""
 
     channels: list[str]
     """Names of the C planes."""
@@ -41,17 +45,17 @@ class Recorded(NamedTuple):
     flats: Pairs
     darks: Pairs
     shape_samples: np.ndarray
-    """(n,) as calibration.shape_samples, of the first dark pair."""
+    """(n,) of calibration.shape_samples, from the first pair of dark frames."""
     model: str
     """Make and model of the camera."""
     iso: float | None
 
 
-def read_folders(flats: str | Path, darks: str | Path, white: float | None) -> Recorded:
+def read_folders(flats: str | Path, darks: str | Path, white: float | None) -> MeasuredFrames:
     """Reads and measures all pairs of flats and of dark frames, one pair at a time.
 
-    white  white level [DN]; None for what the raw files say, 255 of 8 bits, or where flats of 16 bits saturate
-    Raises UserError for whatever does not fit together, naming the files.
+    white  white level [DN]; None: the raw files' own, 255 for 8 bits, or the level at which flats of 16 bits saturate
+    Raises UserError, which names the files, where frames do not fit together.
     """
     flat_files, dark_files = find_pairs(flats, "flats"), find_pairs(darks, "darks")
     first = read_frame(dark_files[0][0])
@@ -59,35 +63,23 @@ def read_folders(flats: str | Path, darks: str | Path, white: float | None) -> R
         raise UserError(f"white: {white:g} given; give the highest value that the camera's files hold, at most 65535")
     if white is None:
         white = first.white or _saturation([file for pair in flat_files for file in pair])
-    dark_pairs, samples = [], None
-    for files in _shown(dark_files, "darks"):
-        frames = _alike(files, first)
-        dark_pairs.append(measure_pair(*frames, white))
-        if not dark_pairs[-1].variance.all():
-            raise UserError(
-                f"darks: {_pair(files)} do not differ; give two frames, of a camera that does not clip at black"
-            )
-        samples = shape_samples(*frames) if samples is None else samples
-    measured_darks = stack(dark_pairs)
+    measured_darks = _measured_darks(dark_files, first, white)
     black = measured_darks.mean.mean(0)
     if white <= black.max():
         raise UserError(
             f"white: the white level {white:g} is not above the dark frames' {black.max():.1f} DN; "
             f"give the white level in DN"
         )
-    flat_pairs = []
-    for files in _shown(flat_files, "flats"):
-        frames = _alike(files, first)
-        try:
-            flat_pairs.append(measure_pair(*frames, white, black))
-        except ValueError as mistake:
-            raise UserError(
-                f"flats: {_pair(files)} are no pair: {mistake}; frames are taken two by two in the "
-                f"order of their names, so remove what is single, and keep the light steady"
-            ) from None
-    channels = ["R", "G1", "G2", "B"] if len(first.planes) == 4 else ["grey"]
-    shape = first.planes.shape[1:]
-    return Recorded(channels, shape, white, stack(flat_pairs), measured_darks, samples, first.model, first.iso)
+    return MeasuredFrames(
+        channels=["R", "G1", "G2", "B"] if len(first.planes) == 4 else ["grey"],
+        shape=first.planes.shape[1:],
+        white=white,
+        flats=_measured_flats(flat_files, first, white, black),
+        darks=measured_darks,
+        shape_samples=shape_samples(*_planes_of_pair(dark_files[0], first)),
+        model=first.model,
+        iso=first.iso,
+    )
 
 
 def find_pairs(folder: str | Path, argument: str) -> list[FilePair]:
@@ -126,9 +118,35 @@ def read_frame(path: Path) -> Frame:
     return Frame(grey[None].astype(np.float32), 255.0 if image.dtype == np.uint8 else None)
 
 
-def _alike(files: FilePair, first: Frame) -> list[np.ndarray]:
-    """The planes of a pair's frames, which must be of the first frame's kind."""
-    frames = [read_frame(file) for file in files]
+def _measured_darks(pairs: list[FilePair], first: Frame, white: float) -> Pairs:
+    measured = []
+    for files in _progress(pairs, "darks"):
+        one, other = _planes_of_pair(files, first)
+        measured.append(measure_pair(one, other, white))
+        if not measured[-1].variance.all():
+            raise UserError(
+                f"darks: {_names(files)} do not differ; give two frames, of a camera that does not clip at black"
+            )
+    return stack(measured)
+
+
+def _measured_flats(pairs: list[FilePair], first: Frame, white: float, black: np.ndarray) -> Pairs:
+    measured = []
+    for files in _progress(pairs, "flats"):
+        one, other = _planes_of_pair(files, first)
+        try:
+            measured.append(measure_pair(one, other, white, black))
+        except ValueError as mistake:
+            raise UserError(
+                f"flats: {_names(files)} are no pair: {mistake}; frames are taken two by two in the "
+                f"order of their names, so remove what is single, and keep the light steady"
+            ) from None
+    return stack(measured)
+
+
+def _planes_of_pair(files: FilePair, first: Frame) -> tuple[np.ndarray, np.ndarray]:
+    """The planes (C, h, w) [DN] of two frames. BadImage where size, camera or ISO speed differ from the first frame."""
+    frames = read_frame(files[0]), read_frame(files[1])
     for file, frame in zip(files, frames, strict=True):
         if frame.planes.shape != first.planes.shape:
             raise BadImage(
@@ -140,11 +158,11 @@ def _alike(files: FilePair, first: Frame) -> list[np.ndarray]:
                 f"is by {frame.model} at ISO {frame.iso}, and the first dark frame by {first.model} at {first.iso}",
                 "give frames of one camera at one ISO speed",
             )
-    return [frame.planes for frame in frames]
+    return frames[0].planes, frames[1].planes
 
 
 def _saturation(files: list[Path]) -> float:
-    """The white level [DN] of flats of which the brightest saturate."""
+    """The white level [DN], found from the brightest flats, which must saturate."""
     highest, share = 0.0, 0.0
     for file in files:
         planes = read_frame(file).planes
@@ -159,7 +177,7 @@ def _saturation(files: list[Path]) -> float:
 
 
 def _planes(raw: RawFile) -> np.ndarray:
-    """Not by bayer.unify, which cuts off a row or column where R does not come first: here every site counts."""
+    """(4, h, w): R, G1, G2, B. Without bayer.unify, which cuts a row or column off where R is not the first site."""
     height, width = (size - size % 2 for size in raw.data.shape)
     planes = [raw.data[row:height:2, column:width:2] for row, column in sites(raw.pattern)]
     return np.stack(planes).astype(np.float32)
@@ -170,11 +188,11 @@ def _kind(frame: Frame) -> str:
     return f"a mosaic of {2 * width} x {2 * height}" if count == 4 else f"a grey image of {width} x {height}"
 
 
-def _pair(files: FilePair) -> str:
+def _names(files: FilePair) -> str:
     return f"{printable(files[0])} and {printable(files[1].name)}"
 
 
-def _shown(pairs: list[FilePair], name: str) -> tqdm:
+def _progress(pairs: list[FilePair], name: str) -> tqdm:
     return tqdm(pairs, name, unit="pair", disable=not sys.stderr.isatty())
 
 

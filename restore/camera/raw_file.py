@@ -1,4 +1,4 @@
-"""Raw files in: the mosaic as recorded, and what the file says of the camera that took it."""
+"""Reads raw files: the mosaic as recorded, and the metadata of the camera."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,8 +9,8 @@ import torch
 
 from restore.camera.raw_tags import RawTags, read_tags
 from restore.files.checks import refuse_too_large
-from restore.files.images import IMAGE_SUFFIXES, BadImage
-from restore.files.paths import files_below, printable
+from restore.files.images import BadImage
+from restore.files.paths import printable
 from transforms.sensor.bayer import PATTERNS, Pattern
 from transforms.sensor.cameras import Camera
 from transforms.sensor.metadata import NoiseProfile, RawMetadata
@@ -22,17 +22,20 @@ RAW_SUFFIXES = {
 READER_VERSION = 1
 """Raise it by one when read_raw gives other values of any file: stored images are then decoded anew."""
 
-# Limits that the files of real cameras keep by far: beyond them a file is damaged.
-LEAST_RANGE = 15  # from black to white [DN]: four bits
-LARGEST_FACTOR = 16  # of the white balance, or 1 / it; real ones lie between 0.3 and 5
-LARGEST_CONDITION = 100  # condition number of the colour matrix, its rows summing to 1; real ones stay below 10
+# A file whose values are beyond these limits is taken for damaged: real cameras stay far within them.
+LEAST_RANGE = 15
+"""White level - black level [DN]: four bits."""
+LARGEST_FACTOR = 16
+"""Of the white balance; 1 / LARGEST_FACTOR is the smallest. Real factors lie between 0.3 and 5."""
+LARGEST_CONDITION = 100
+"""Condition number of the colour matrix, its rows summing to 1. Real ones are below 10."""
 
 ORIENTATIONS = {0: 1, 1: 2, 3: 3, 2: 4, 4: 5, 6: 6, 7: 7, 5: 8}
 """EXIF's orientation by LibRaw's flip."""
 
 
 class Margins(NamedTuple):
-    """Rows and columns around the visible area that the sensor has more [px]."""
+    """Rows and columns of the sensor outside the visible area [px]."""
 
     top: int
     left: int
@@ -45,8 +48,8 @@ class RawFile(NamedTuple):
 
     path: Path
     data: np.ndarray
-    """(H, W) uint16: the visible area as recorded, black included [DN]. H and W may be odd. It lies as the sensor does:
-    the orientation is not applied."""
+    """(H, W) uint16: the visible area as recorded, black level included [DN]. H and W may be odd. It is not turned by
+    the orientation."""
     pattern: Pattern
     """The colours of its first two rows."""
     black: np.ndarray
@@ -55,11 +58,12 @@ class RawFile(NamedTuple):
     """White level [DN]."""
     margins: Margins
     orientation: int
-    """As EXIF counts, 1 to 8. Upright: 1 as it lies, 3 turned by 180 degrees, 6 clockwise, 8 counterclockwise."""
+    """EXIF's orientation, 1 to 8: how data has to be turned to be upright. 1: not at all, 3: by 180 degrees, 6: by 90
+    clockwise, 8: by 90 counterclockwise."""
     metadata: RawMetadata
-    """float32. rgb_to_camera is the identity where neither the file nor LibRaw knows the camera's colours; the white
-    balance is as shot, green being 1, and that of daylight where the file has none; the noise is known only of a DNG
-    that has a noise profile."""
+    """float32. rgb_to_camera is the identity where neither the file nor LibRaw knows the camera's colours. The white
+    balance is as shot, with green = 1, or that of daylight where the file has none. The noise is known only for a DNG
+    with a noise profile."""
     model: str
     """Make and model, or "unknown camera"."""
     iso: float | None
@@ -77,24 +81,6 @@ class RawFile(NamedTuple):
         return mosaic
 
 
-class Listing(NamedTuple):
-    """The files of a folder and the folders inside it, by their suffixes, each list sorted."""
-
-    images: list[Path]
-    raw_files: list[Path]
-    others: list[Path]
-
-
-def list_files(folder: str | Path) -> Listing:
-    """Which files below a folder are images, raw files, or neither. Raises UserError as files_below does."""
-    listing = Listing([], [], [])
-    for file in files_below(folder):
-        suffix = file.suffix.lower()
-        kind = "images" if suffix in IMAGE_SUFFIXES else "raw_files" if suffix in RAW_SUFFIXES else "others"
-        getattr(listing, kind).append(file)
-    return listing
-
-
 def sites(pattern: Pattern) -> list[tuple[int, int]]:
     """Row and column of R, G1, G2 and B in the first cell of 2 x 2."""
     row, column = divmod(pattern.index("R"), 2)
@@ -104,8 +90,8 @@ def sites(pattern: Pattern) -> list[tuple[int, int]]:
 def read_raw(path: str | Path) -> RawFile:
     """Decodes a raw file with a Bayer mosaic: a DNG, or any other kind that LibRaw knows.
 
-    Raises BadImage for everything else: no raw file, a damaged one, whole colours at each site (linear DNG, sRaw,
-    Foveon), other mosaics (X-Trans, quad Bayer, other colours than RGB), monochrome sensors.
+    Raises BadImage for everything else: files that are not raw or are damaged, full colour at each site (linear DNG,
+    sRaw, Foveon), other mosaics (X-Trans, quad Bayer, other colours than RGB), monochrome sensors.
     """
     _refuse_unreadable(path)
     tags = read_tags(path)
@@ -113,10 +99,10 @@ def read_raw(path: str | Path) -> RawFile:
         raise _unusable(path)
     try:
         with _opened(Path(path)) as raw:
-            return _facts(Path(path), raw, tags)
+            return _raw_file(Path(path), raw, tags)
     except BadImage:
         raise
-    except Exception as error:  # of a damaged file rawpy raises nearly anything, NotImplementedError too
+    except Exception as error:  # a damaged file makes rawpy raise nearly anything, NotImplementedError too
         raise _unusable(path) from error
 
 
@@ -133,7 +119,7 @@ def _unusable(path: str | Path) -> BadImage:
     )
 
 
-def _facts(path: Path, raw: rawpy.RawPy, tags: RawTags) -> RawFile:
+def _raw_file(path: Path, raw: rawpy.RawPy, tags: RawTags) -> RawFile:
     refuse_too_large(path, raw.sizes.raw_width, raw.sizes.raw_height)
     pattern, cell = _bayer_cell(path, raw)
     rggb = tuple(zip(*sites(pattern), strict=True))
@@ -179,7 +165,7 @@ def _bayer_cell(path: Path, raw: rawpy.RawPy) -> tuple[Pattern, np.ndarray]:
         raise BadImage(path, "comes from a monochrome sensor and has no mosaic", "take a colour camera's file")
     cell = raw.raw_colors_visible[:2, :2]  # not raw_pattern, which begins at the sensor's corner
     pattern = "".join("RGBG"[colour] for colour in cell.flat)
-    # Of larger mosaics LibRaw shows a cell too, but never both greens, R and B in it.
+    # LibRaw shows a cell of larger mosaics too, but never with R, B and both greens in it.
     if raw.color_desc != b"RGBG" or sorted(cell.flat) != [0, 1, 2, 3] or pattern not in PATTERNS:
         raise BadImage(path, "has no Bayer mosaic (X-Trans, quad Bayer or other colours)", "take a Bayer camera's file")
     return pattern, cell
@@ -202,7 +188,7 @@ def _refuse_impossible_levels(path: Path, black: np.ndarray, white: float) -> No
 
 
 def _rgb_to_camera(path: Path, raw: rawpy.RawPy) -> np.ndarray:
-    """From LibRaw's matrix from camera to linear sRGB, since rgb_xyz_matrix is empty for cameras not in its table."""
+    """(3, 3). LibRaw's rgb_xyz_matrix is empty for cameras not in its table, so color_matrix is inverted."""
     camera_to_rgb = raw.color_matrix[:, :3].astype(np.float64)
     if not camera_to_rgb.any():
         return np.eye(3)
@@ -246,7 +232,7 @@ def _positive(value: float) -> float | None:
 
 
 def _refuse_unreadable(path: str | Path) -> None:
-    """LibRaw does not say why it cannot open a file."""
+    """Raises BadImage with the reason, which LibRaw does not tell."""
     try:
         with Path(path).open("rb") as file:
             beginning = file.read(1)

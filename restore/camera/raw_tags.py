@@ -1,8 +1,7 @@
-"""What a raw file's tags say and LibRaw does not pass on: the camera's name, and a DNG's black levels and noise.
+"""Reads the tags of a raw file that LibRaw does not pass on: the camera's name, a DNG's black levels and noise profile.
 
-ISO speed and exposure time are read too, as LibRaw looks for them in the Exif directory alone.
-
-LibRaw (0.22) cuts off the fractions of black levels, and keeps their order where it drops a row or column.
+ISO speed and exposure time are read too, because LibRaw looks for them only in the Exif directory.
+LibRaw (0.22) cuts off the fractions of black levels, and does not reorder them where it drops a row or column.
 Source: DNG specification 1.7.1.0.
 """
 
@@ -24,7 +23,7 @@ RGB = (0, 1, 2)
 
 
 class RawTags(NamedTuple):
-    """Of a cell (2, 2) the first site is at the origin."""
+    """The tags of a raw file. Values for each site (2, 2) are for the 2 x 2 cell at the origin."""
 
     model: str = "unknown camera"
     iso: float | None = None
@@ -33,42 +32,42 @@ class RawTags(NamedTuple):
     origin: tuple[int, int] = (0, 0)
     """Row and column of the first visible pixel."""
     misread: str | None = None
-    """What of a DNG with a mosaic LibRaw misreads without a word."""
+    """What LibRaw misreads in a DNG with a mosaic, without reporting an error."""
     cut_off: bool = False
-    """Whether pixels of a DNG lie past the end of the file, of which LibRaw would write to stderr."""
+    """Whether pixels of a DNG lie past the end of the file. LibRaw would print that to stderr."""
     black: np.ndarray | None = None
     """(2, 2) black levels [DN], where a DNG gives one for each site or one for all."""
     noise: np.ndarray | None = None
-    """(2, 2, 2) shot and read of each site, where a DNG has a noise profile [1]."""
+    """(2, 2, 2): (shot, read) of each site, where a DNG has a noise profile [1]."""
 
 
 def read_tags(path: str | Path) -> RawTags:
-    """Reads the tags of a raw file; nothing is known of a file that is no TIFF. Raises BadImage for damaged tags."""
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it would write to stderr of tags that nobody asks for
+    """Reads the tags of a raw file; the defaults for a file that is no TIFF. Raises BadImage for damaged tags."""
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it would print errors of tags that are not used here
     try:
         with tifffile.TiffFile(path) as file:
-            return _tags_of(file.pages[0], Path(path).stat().st_size)
+            return _tags_of(file.pages.first, Path(path).stat().st_size)
     except tifffile.TiffFileError:
         return RawTags()
-    except Exception as error:  # of damaged tags tifffile raises nearly anything, TypeError and struct.error too
+    except Exception as error:  # damaged tags make tifffile raise nearly anything, TypeError and struct.error too
         raise BadImage(path, "has damaged tags", "copy it again or remove it") from error
 
 
 def _tags_of(main: tifffile.TiffPage, size: int) -> RawTags:
-    facts = RawTags(
+    tags = RawTags(
         model=_model(main.tags),
         iso=_number(main.tags, ISO, "ISOSpeedRatings"),
         exposure_time=_number(main.tags, EXPOSURE_TIME, "ExposureTime"),
     )
     if DNG_VERSION not in main.tags:
-        return facts
+        return tags
     images = [main, *(main.pages or ())]
     raw = next((image for image in images if image.photometric == tifffile.PHOTOMETRIC.CFA), None)
     if raw is None:
-        return facts._replace(misread="does not say that its image is a mosaic")
+        return tags._replace(misread="does not say that its image is a mosaic")
     profile = (raw if NOISE_PROFILE in raw.tags else main).tags.valueof(NOISE_PROFILE)
     top, left = raw.tags.valueof(ACTIVE_AREA, (0, 0))[:2]
-    return facts._replace(
+    return tags._replace(
         origin=(int(top), int(left)),
         misread=_misread(raw),
         cut_off=_is_cut_off(raw, size),
@@ -85,7 +84,7 @@ def _model(tags: tifffile.TiffTags) -> str:
 
 
 def _number(tags: tifffile.TiffTags, code: int, exif_name: str) -> float | None:
-    """A positive number, or a fraction, of the first directory or of the Exif one; None where neither has it."""
+    """A positive number or fraction from the first directory or the Exif directory; None where neither has one."""
     exif = tags.valueof(EXIF)
     value = tags.valueof(code, exif.get(exif_name) if isinstance(exif, dict) else None)
     try:
@@ -124,10 +123,10 @@ def _black(tags: tifffile.TiffTags) -> np.ndarray | None:
 
 
 def _noise(profile: tuple[float, ...] | None, tags: tifffile.TiffTags) -> np.ndarray | None:
-    """One pair (shot, read) is for all sites, three are for the planes that CFAPattern names.
+    """(2, 2, 2): (shot, read) of each site; None without a usable profile.
 
-    Four, which the specification does not foresee, are taken as Android's SENSOR_NOISE_PROFILE has them: in the cell's
-    reading order.
+    One pair holds for all sites, three hold for the colours that CFAPattern names. Four are not in the specification:
+    they are taken in the cell's reading order, as in Android's SENSOR_NOISE_PROFILE.
     """
     if profile is None:
         return None

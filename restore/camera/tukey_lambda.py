@@ -1,32 +1,36 @@
-"""The shape of read noise: the Tukey lambda distribution, whose tails are heavier than a Gaussian's below shape 0.14.
+"""The shape of the Tukey lambda distribution of read noise. Below 0.14 its tails are heavier than a Gaussian's.
 
 Its quantile function is (p^shape - (1 - p)^shape) / shape. Source: Wei et al., A Physics-based Noise Formation Model
-for Extreme Low-light Raw Denoising (ELD), CVPR 2020, who find the shape by the probability plot too.
+for Extreme Low-light Raw Denoising (ELD), CVPR 2020, who fit the shape with a probability plot as well.
 """
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-GAUSSIAN = 0.14  # the shape that is nearest to a Gaussian
-SHAPES = (-0.3, 0.4)  # below -0.3 a few outliers make the variance, more than 24 random bits can give
-TOLERANCE = 0.03  # a shape this near to GAUSSIAN makes no difference that a picture shows
+GAUSSIAN = 0.14
+"""The shape that is nearest to a Gaussian."""
+SHAPES = (-0.3, 0.4)
+"""Range of the search. Below -0.3 the variance comes from few outliers, rarer than 24 random bits can draw."""
+TOLERANCE = 0.03
+"""A shape no further than this from GAUSSIAN is taken for Gaussian: the difference is not visible in an image."""
 GRID = 2**16
+"""Points at which the density is computed."""
 
 
 def tukey_shape(differences: np.ndarray) -> float | None:
-    """The shape whose probability plot is straightest (PPCC), or None where a Gaussian does as well.
+    """The shape with the highest probability plot correlation coefficient (PPCC); None where the noise is Gaussian.
 
-    differences  (n,) of two values each, both with the noise whose shape is wanted; any unit. A difference is free of
-                 the fixed pattern that a single frame shows, but is not Tukey lambda distributed itself, so that it is
-                 compared with the difference of two such values.
+    differences  (n,), each of two values with the noise whose shape is wanted; any unit. A difference is free of the
+                 fixed pattern noise of a single frame. It is not Tukey lambda distributed itself, so it is compared
+                 with the difference of two Tukey lambda values.
     """
     ordered = np.sort(differences)
     probabilities = (np.arange(ordered.size) + 0.5) / ordered.size
 
-    def crookedness(shape: float) -> float:
+    def one_minus_ppcc(shape: float) -> float:
         return 1 - np.corrcoef(ordered, _difference_quantiles(shape, probabilities))[0, 1]
 
-    shape = float(minimize_scalar(crookedness, bounds=SHAPES, method="bounded", options={"xatol": 1e-3}).x)
+    shape = float(minimize_scalar(one_minus_ppcc, bounds=SHAPES, method="bounded", options={"xatol": 1e-3}).x)
     return None if abs(shape - GAUSSIAN) < TOLERANCE else shape
 
 

@@ -1,4 +1,4 @@
-"""The arguments of the commands and their exit status. Imports nothing heavy, so that --help answers at once."""
+"""The arguments of the commands and their exit status. Imports nothing slow, so that --help answers at once."""
 
 import re
 import sys
@@ -9,22 +9,22 @@ from contextlib import contextmanager
 
 from options.errors import Failure, UserError
 
-TRAINING = """Trains a network as an option file says.
+TRAINING = """Trains a network as an option file describes.
 
   python -m restore.train -opt options/quickstart.json           the sample photographs, minutes on a CPU
-  python -m restore.train -opt options/scunet_raw.json --check   look before you train
-  python -m restore.train --resume model_zoo/<run>               go on where a run stopped
+  python -m restore.train -opt options/scunet_raw.json --check   try it first, without training
+  python -m restore.train --resume model_zoo/<run>               continue a run
 
 Exit status: 0 done, 2 a mistake in the options or the data, 1 anything else; 130 stopped by Ctrl+C, 143 by SIGTERM,
 129 by a closed terminal, each with the state saved."""
 
-TESTING = """Restores a folder of pictures with a trained model, and measures it where a clean picture is known.
+TESTING = """Restores a folder of pictures with a trained model, and measures the results if clean pictures are known.
 
   python -m restore.test --model model_zoo/<run> --input photos/ --output results/
 
-A raw model makes noisy raw data from the photographs, as its own validation did, and restores that.
-A 3-channel model restores the pictures themselves; with --target it is measured against those of the same names, and
-with --degrade it degrades the pictures first, as its own validation did."""
+A raw model makes degraded raw data from the photographs, as in its validation, and restores that.
+A 3-channel model restores the pictures themselves. With --target the results are compared with the clean pictures of
+the same names; with --degrade the pictures are first degraded, as in the model's validation."""
 
 CALIBRATION = """Measures a camera's noise from its own frames, for "noise_model": {"class_name": "profile", ...}.
 
@@ -40,7 +40,7 @@ def training_arguments(words: list[str] | None = None) -> Namespace:
     """The arguments of restore.train; ends the program at --help or a mistake, as argparse does."""
     parser = _parser("restore.train", TRAINING)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("-opt", "--opt", metavar="FILE", help="option file to train by")
+    source.add_argument("-opt", "--opt", metavar="FILE", help="the option file")
     source.add_argument("--resume", metavar="RUN", help="run to continue: its folder under model_zoo/")
     parser.add_argument(
         "--set",
@@ -52,13 +52,19 @@ def training_arguments(words: list[str] | None = None) -> Namespace:
     )
     parser.add_argument("--run-name", metavar="NAME", help="name of the run's folder (default: date and time)")
     _add_device(parser)
-    parser.add_argument(
+    purpose = parser.add_mutually_exclusive_group()
+    purpose.add_argument(
         "--check", action="store_true", help="validate, run one batch, draw a contact sheet and estimates; do not train"
+    )
+    purpose.add_argument(
+        "--find-lr",
+        action="store_true",
+        help="raise the learning rate until training diverges, draw the curve and suggest one; do not train",
     )
     parser.add_argument(
         "--anomaly",
         action="store_true",
-        help="name the layer where a loss or gradient ceases to be finite (slower then)",
+        help="name the layer in which a loss or gradient that is not finite arose (slower then)",
     )
     return parser.parse_args(words)
 
@@ -74,18 +80,18 @@ def testing_arguments(words: list[str] | None = None) -> Namespace:
     parser.add_argument(
         "--degrade",
         action="store_true",
-        help="have a 3-channel model degrade the photographs by its own chain and restore that, as a raw model does",
+        help="degrade the pictures first, as in the validation of a 3-channel model",
     )
     parser.add_argument(
         "--iso",
         type=int,
         metavar="N",
-        help="ISO speed of a raw model's noise, if its noise model goes by that (default: as in its validation)",
+        help="ISO speed of a raw model's noise, if its noise model uses it (default: as in its validation)",
     )
     parser.add_argument("--output", default="results", metavar="FOLDER", help="where to write (default: %(default)s)")
     parser.add_argument("--tile", type=int, default=512, metavar="N", help="side of a tile (default: %(default)s)")
     parser.add_argument(
-        "--overlap", type=int, default=32, metavar="N", help="what two tiles share (default: %(default)s)"
+        "--overlap", type=int, default=32, metavar="N", help="pixels that two tiles share (default: %(default)s)"
     )
     _add_device(parser)
     return parser.parse_args(words)
@@ -111,7 +117,7 @@ def calibration_arguments(words: list[str] | None = None) -> Namespace:
 
 
 def run_command(command: Callable[[Namespace], None], arguments: Namespace) -> int:
-    """Runs a command; returns its exit status, having printed one clear line for whatever went wrong."""
+    """Runs a command and returns its exit status. Prints one line for a mistake or failure, a traceback for a bug."""
     try:
         command(arguments)
         return 0
@@ -122,7 +128,7 @@ def run_command(command: Callable[[Namespace], None], arguments: Namespace) -> i
         _complain(str(failure))
         return failure.exit_status
     except KeyboardInterrupt:
-        _complain("stopped at once; what was saved before is whole")
+        _complain("stopped at once; the files saved before are complete")
         return 130
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":
@@ -137,7 +143,7 @@ def run_command(command: Callable[[Namespace], None], arguments: Namespace) -> i
 
 @contextmanager
 def flags(**names: str) -> Iterator[None]:
-    """A mistake in a function's argument is told as one in the flag that it came from: flags(run_name="--run-name")."""
+    """Renames arguments in the messages of a UserError to the flags they come from: flags(run_name="--run-name")."""
     try:
         yield
     except UserError as error:

@@ -8,14 +8,14 @@ import torch
 from options.errors import UserError
 
 
-def choose_device(name: str | None = None) -> torch.device:
-    """The device of this name ("cpu", "cuda", "cuda:1", "mps"), or the best one there is. UserError if not there."""
+def choose_device(name: str | torch.device | None = None) -> torch.device:
+    """The device of this name ("cpu", "cuda", "cuda:1", "mps"); None: the best there is. UserError if not usable."""
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
         if device.type not in ("cpu", "cuda", "mps"):
-            raise NotImplementedError(f"{device.type} is none that training knows")
+            raise NotImplementedError(f"{device.type} devices are not supported")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
@@ -25,9 +25,9 @@ def choose_device(name: str | None = None) -> torch.device:
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """For a while: whether CUDA rounds the factors of float32 matrix products and convolutions to TF32.
+    """Inside the block, CUDA computes float32 matrix products and convolutions in TF32, or does not.
 
-    TF32 has float32's range and 10 bits of mantissa. torch by itself allows it in convolutions only.
+    TF32 has the range of float32 and 10 bits of mantissa. torch's default allows it in convolutions only.
     """
     products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("high" if allowed else "highest")
@@ -40,15 +40,15 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 
 def describe_device(device: torch.device) -> str:
-    """One line: which device, and how large."""
+    """A line for the user: the device and its size."""
     if device.type == "cuda":
-        facts = torch.cuda.get_device_properties(device)
-        return f"device: {facts.name}, {facts.total_memory / 2**30:.0f} GiB (cuda, torch {torch.__version__})"
+        properties = torch.cuda.get_device_properties(device)
+        return f"device: {properties.name}, {properties.total_memory / 2**30:.0f} GiB (cuda, torch {torch.__version__})"
     cores = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     return f"device: {device.type}{cores} (torch {torch.__version__})"
 
 
 def wait_for_device(device: torch.device) -> None:
-    """Waits until the device has done what it was given: it takes work faster than it does it."""
+    """Waits until the device has finished its queue of work, as timing needs."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

@@ -1,17 +1,18 @@
 """Which process of a run this is."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 
-class Process(NamedTuple):
-    """One of the processes that train a network together; today a run is one process."""
+@dataclass(frozen=True)
+class Process:
+    """One of the processes that train a network together; today a run has one process."""
 
     rank: int = 0
     """This process's number, from 0."""
     count: int = 1
-    """How many there are. Each takes every count-th sample of a batch, so the batch is the same for any count."""
+    """Number of processes. Each takes every count-th sample of a batch, so the batch is the same for any count."""
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes files and speaks."""
+        """Whether this is the process that writes files and messages."""
         return self.rank == 0

@@ -1,11 +1,11 @@
-"""Photographs -> batches of samples. What a sample is depends on the seed, the epoch and its photograph alone."""
+"""Photographs -> batches of samples. A sample depends only on the seed, the epoch and its photograph."""
 
 import hashlib
 import os
 import re
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from operator import itemgetter
 from types import TracebackType
@@ -24,12 +24,14 @@ from transforms import Layout, Pipeline, RawMetadata, Sample
 from transforms.images import Image
 from transforms.sensor.metadata import map_tensors
 
-MOST_WORKERS = 8  # more of them feed no accelerator any faster, since they only cut and degrade decoded pictures
-GRACE = 5  # seconds from SIGTERM to a worker's end
+MOST_WORKERS = 8
+"""More of them are no faster, since they only crop and degrade decoded images."""
+GRACE = 5
+"""Time from SIGTERM to the end of a worker [s]."""
 
 
 class Batch(NamedTuple):
-    """Samples side by side."""
+    """Samples stacked along a first dimension B."""
 
     degraded: Tensor
     """(B, in_channels, h, w) float32: what the network sees."""
@@ -45,7 +47,7 @@ class Batch(NamedTuple):
         return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def parts(self, count: int) -> "list[Batch]":
-        """The batch cut into so many parts of one size each; the count divides B."""
+        """The batch cut into `count` parts of equal size; B is a multiple of count."""
         size = len(self.degraded) // count
         cuts = [slice(start, start + size) for start in range(0, len(self.degraded), size)]
         return [map_tensors(self, itemgetter(cut))._replace(files=self.files[cut]) for cut in cuts]
@@ -66,14 +68,14 @@ class Samples(Dataset):
         return len(self.photographs)
 
     def fingerprint(self) -> str:
-        """Tells whether these are the photographs that they were: their content and how it is read, in order."""
+        """A hash of the photographs' content, how it is read, and their order."""
         names = [[stored.array.name for stored in photograph.stored] for photograph in self.photographs]
         return hashlib.blake2b(repr(names).encode(), digest_size=16).hexdigest()
 
     def __getitem__(self, position: tuple[int, int]) -> tuple[Sample, str]:
         """The sample of this (epoch, index), and the file of its photograph."""
         epoch, index = position
-        photograph = self.photographs[index]
+        photograph = self.photographs[index % len(self)]  # an epoch may take several crops of each
         rng = seeded_generator(self.seed, self.purpose, epoch, index)
         partners = partial(self._partner, photograph, epoch, index) if self.pipeline.needs_partners else None
         return self.pipeline(photograph.image(), rng, partners), printable(photograph.source)
@@ -88,14 +90,14 @@ class Samples(Dataset):
 
 
 def collate(samples: list[tuple[Sample, str]]) -> Batch:
-    """Samples of one size and chain, with their files, as a batch."""
+    """A batch of samples of the same size and chain, with their files."""
     columns = zip(*(sample for sample, _ in samples), strict=True)
     degraded, clean, metadata, layouts = (_stacked(list(column)) for column in columns)
     return Batch(degraded, clean, metadata, layouts, tuple(file for _, file in samples))
 
 
 def _stacked(values: list[Any]) -> Any:
-    """Tensors stacked, also inside named tuples; of other values, which are all the same, the first."""
+    """Tensors stacked, also those in named tuples. Other values are all the same, and the first is taken."""
     first = values[0]
     if isinstance(first, Tensor):
         return torch.stack(values)
@@ -104,54 +106,130 @@ def _stacked(values: list[Any]) -> Any:
     return first
 
 
-class Batches:
-    """The training batches, counted through all epochs: the n-th batch is the same whenever the run gets to it.
+class Stage(NamedTuple):
+    """A part of a run, and what its batches are made of."""
 
-    process  which part of each batch is made: every process of a run takes its own
-    Raises UserError if there are fewer photographs than one batch holds.
+    begin: int
+    """Iterations made before it."""
+    samples: Samples
+    """Of the same photographs in all stages."""
+    batch_size: int
+
+
+class Place(NamedTuple):
+    """Where a batch stands among the crops of an epoch."""
+
+    epoch: int
+    """Counted from 0."""
+    used: int
+    """Crops of this epoch that are in earlier batches."""
+
+
+class Batches:
+    """The training batches, counted through all epochs: the n-th batch is the same in every run.
+
+    An epoch is crops_per_photograph crops of every photograph, in an order of its own. Crops that do not fill a batch
+    wait for another epoch. A stage continues in the middle of the epoch where the one before it ended.
+
+    stages   the first begins at iteration 0; a run without stages has one
+    process  its rank and count say which part of each batch this process makes
+    Raises UserError if an epoch has fewer crops than one batch holds.
     """
 
     def __init__(
         self,
-        samples: Samples,
-        batch_size: int,
+        stages: Sequence[Stage],
         workers: int | None,
         device: torch.device,
         process: Process = Process(),
+        crops_per_photograph: int = 1,
     ):
-        if len(samples) < batch_size:
-            raise UserError(
-                f"batch_size: {batch_size} given, but training_path holds only {len(samples)} usable photographs; "
-                f"lower batch_size or add photographs"
-            )
-        self.samples = samples
-        self.batch_size = batch_size
+        self.stages = tuple(stages)
+        self.samples = stages[0].samples
         self.workers = workers
         self.device = device
         self.process = process
-        self.per_epoch = len(samples) // batch_size
-        """Iterations to one pass over the photographs; what is left over from full batches waits for another epoch."""
+        self.crops = crops_per_photograph * len(self.samples)
+        """Crops to an epoch."""
+        self._check_sizes()
+        self.places = [Place(0, 0)]
+        """Where each stage begins."""
+        for stage in self.stages[1:]:
+            self.places.append(self._place(len(self.places) - 1, stage.begin))
+
+    def _check_sizes(self) -> None:
+        for number, stage in enumerate(self.stages):
+            if self.crops < stage.batch_size:
+                place = f"stages.{number}: " if len(self.stages) > 1 else ""
+                each = self.crops // len(self.samples)
+                several = f", {each} crops of each to an epoch" if each > 1 else ""
+                raise UserError(
+                    f"{place}batch_size: {stage.batch_size} given, but training_path holds only {len(self.samples)} "
+                    f"usable photographs{several}; lower batch_size, add photographs or raise crops_per_photograph"
+                )
+
+    def of_stage(self, number: int) -> "Batches":
+        """The batches of a run of this stage alone."""
+        stage = self.stages[number]._replace(begin=0)
+        crops = self.crops // len(self.samples)
+        return Batches([stage], self.workers, self.device, self.process, crops)
 
     def after(self, iteration: int, until: int) -> Iterator[Batch]:
         """The batches of the iterations from iteration + 1 to until, on the device."""
-        return _on_device(
-            _loader(self.samples, self._positions(iteration, until), self.workers, self.device), self.device
-        )
+        return _on_device(self._loaders(iteration, until), self.device)
 
-    def _positions(self, begin: int, end: int) -> Iterator[list[tuple[int, int]]]:
-        """The (epoch, index) of the samples of the batches of these numbers, counted from 0."""
-        drawn = None
-        for number in range(begin, end):
-            epoch, place = divmod(number, self.per_epoch)
+    def _loaders(self, iteration: int, until: int) -> Iterator[DataLoader]:
+        """One for each stage, made when it begins."""
+        ends = [stage.begin for stage in self.stages[1:]] + [until]
+        for number, (stage, end) in enumerate(zip(self.stages, ends, strict=True)):
+            if numbers := range(max(iteration, stage.begin), min(until, end)):
+                yield _loader(stage.samples, self._positions(number, numbers), self.workers, self.device)
+
+    def stage(self, iteration: int) -> int:
+        """The number, from 0, of the stage that this iteration, from 1, belongs to."""
+        return max(number for number, stage in enumerate(self.stages) if stage.begin < max(iteration, 1))
+
+    def epoch(self, iteration: int) -> int:
+        """The epoch, from 1, that this iteration, from 1, belongs to; 0 for the iteration 0."""
+        return iteration and self._place(self.stage(iteration), iteration - 1).epoch + 1
+
+    def iterations(self, epochs: int) -> int:
+        """Iterations to the end of so many epochs."""
+        ends = [stage.begin for stage in self.stages[1:]] + [sys.maxsize]
+        for stage, place, end in zip(self.stages, self.places, ends, strict=True):
+            whole = epochs - place.epoch - 1  # epochs behind the one that the stage begins in
+            iteration = stage.begin + self._rest(stage, place) + whole * (self.crops // stage.batch_size)
+            if iteration <= end:
+                break
+        return iteration
+
+    def _rest(self, stage: Stage, place: Place) -> int:
+        """Batches to the end of the epoch."""
+        return (self.crops - place.used) // stage.batch_size
+
+    def _place(self, stage_number: int, number: int) -> Place:
+        """The place of the batch of this number, counted from 0, as one of this stage."""
+        stage, (epoch, used) = self.stages[stage_number], self.places[stage_number]
+        since, rest = number - stage.begin, self._rest(stage, self.places[stage_number])
+        if since < rest:
+            return Place(epoch, used + since * stage.batch_size)
+        epochs, batches = divmod(since - rest, self.crops // stage.batch_size)
+        return Place(epoch + 1 + epochs, batches * stage.batch_size)
+
+    def _positions(self, stage_number: int, numbers: range) -> Iterator[list[tuple[int, int]]]:
+        """The (epoch, index) of the samples of a stage's batches of these numbers, counted from 0."""
+        size, drawn = self.stages[stage_number].batch_size, None
+        for number in numbers:
+            epoch, used = self._place(stage_number, number)
             if epoch != drawn:
                 generator = seeded_generator(self.samples.seed, "order", epoch)
-                order, drawn = torch.randperm(len(self.samples), generator=generator), epoch
-            batch = order[place * self.batch_size :][: self.batch_size]
+                order, drawn = torch.randperm(self.crops, generator=generator), epoch
+            batch = order[used : used + size]
             yield [(epoch, int(index)) for index in batch[self.process.rank :: self.process.count]]
 
 
 class ValidationBatches:
-    """Every photograph once, always the same, one to a batch since photographs may differ in size."""
+    """Every photograph once, as the same sample each time, in batches of one, since photographs may differ in size."""
 
     def __init__(self, samples: Samples, workers: int | None, device: torch.device):
         self.samples = samples
@@ -160,7 +238,7 @@ class ValidationBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         positions = [[(0, index)] for index in range(len(self.samples))]
-        return _on_device(_loader(self.samples, positions, self.workers, self.device), self.device)
+        return _on_device([_loader(self.samples, positions, self.workers, self.device)], self.device)
 
 
 def seeded_generator(*key: int | str) -> torch.Generator:
@@ -170,7 +248,7 @@ def seeded_generator(*key: int | str) -> torch.Generator:
 
 
 def default_workers(device: torch.device) -> int:
-    """All cores but the training process's own, to a limit; one where the network computes on the cores itself."""
+    """All cores but one, and at most MOST_WORKERS; at most one where the network runs on the CPU."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores - 1, 1) if device.type == "cpu" else min(max(cores - 1, 1), MOST_WORKERS)
 
@@ -183,26 +261,27 @@ def _loader(samples: Samples, positions: Iterable, workers: int | None, device: 
         num_workers=min(default_workers(device) if workers is None else workers, len(samples)),
         worker_init_fn=_begin_worker,
         pin_memory=device.type == "cuda",
-        generator=torch.Generator(),  # else each start of a loader draws from the generator that the step draws from
+        generator=torch.Generator(),  # else each loader would draw from the global generator, as the step does
     )
 
 
-def _on_device(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
+def _on_device(loaders: Iterable[DataLoader], device: torch.device) -> Iterator[Batch]:
     try:
-        for batch in loader:
-            yield batch.to(device)
+        for loader in loaders:
+            for batch in loader:
+                yield batch.to(device)
     except Exception as error:
         if not loader.num_workers:
             raise
-        # The text of a worker's error holds its traceback. That of this process ends at the loader, and would keep it
-        # alive, and so the workers, past the end of the program.
+        # The message of a worker's error contains the worker's traceback. The traceback of this process keeps the
+        # loader alive, and its workers with it, so it is dropped.
         raise error.with_traceback(None) from None
 
 
 def failure_of_workers(error: Exception) -> Failure | None:
-    """What ended the workers, if it was no error in their work: torch tells it in the text of a RuntimeError.
+    """The failure that ended a worker process, as the text of torch's RuntimeError tells it; None for other errors.
 
-    A worker's end interrupts the training process wherever it is, so that such an error may come out of any line.
+    The end of a worker interrupts the training process, so that any line of it may raise such an error.
     """
     text = str(error)
     if not isinstance(error, RuntimeError):
@@ -220,16 +299,16 @@ def failure_of_workers(error: Exception) -> Failure | None:
 
 
 def _quietly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """A worker's thread that hands over samples has nobody to speak to when the training process is gone."""
+    """An exception hook that prints no connection errors: workers get them when the training process has ended."""
     if not issubclass(kind, ConnectionError):
         sys.__excepthook__(kind, error, trace)
 
 
 def _begin_worker(_: int) -> None:
     sys.excepthook = _quietly
-    cv2.setNumThreads(0)  # one thread to a worker: the workers are the parallel ones
-    # Ctrl+C and kill may reach all processes, and the training process ends its workers when its state is saved. Where
-    # it ends without having done so, as at an error, Python terminates them: they go, but leave time for that.
+    cv2.setNumThreads(0)  # one thread for each worker, as the workers run in parallel
+    # Ctrl+C and kill may reach all processes. Workers ignore them, as the training process ends its workers once its
+    # state is saved. If it ends otherwise, as by an error, Python sends SIGTERM: workers then end after GRACE seconds.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

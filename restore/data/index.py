@@ -1,6 +1,6 @@
-"""What is known of files without opening them: the content of photographs, and stored images that were checked.
+"""The index of the store: hashes of photographs, and stored images that were checked, known without opening the files.
 
-The index saves time and nothing else: where it is lost or damaged, files are read once more.
+It only saves time: if it is lost or damaged, the files are read again.
 """
 
 import hashlib
@@ -16,9 +16,10 @@ from restore.data.stored_image import StoredImage
 from restore.files.atomic import write_atomically
 
 NAME = "index"
-DAY = 24 * 3600  # seconds
+DAY = 24 * 3600
+"""[s]"""
 SETTLED = 2
-"""A file written less than so many seconds ago may change once more without a change of its time."""
+"""A file that is younger may change again without a change of its time stamp [s]."""
 
 
 class Index:
@@ -27,9 +28,9 @@ class Index:
     def __init__(self, folder: Path):
         self.folder = folder
         self.photographs: dict[str, list] = {}
-        """Of each photograph's path: size, time of change and inode when it was read, and the hash of its content."""
+        """By a photograph's path: size, time of change and inode when it was read, and the hash of its content."""
         self.images: dict[str, list] = {}
-        """Of each stored image's name: size and both times when its checksum was found right, and its description."""
+        """By a stored image's name: size and both times when its checksum was verified, and its description."""
         with suppress(OSError, ValueError):
             checksum, content = (folder / NAME).read_bytes().split(b"\n", 1)
             if int(checksum) == zlib.crc32(content):
@@ -37,14 +38,14 @@ class Index:
         self.changed = False
 
     def save(self) -> None:
-        """Writes what is new. A disk that is full or read-only is no reason to stop."""
+        """Writes the index if it changed. A full or read-only disk is ignored."""
         if self.changed:
             content = json.dumps([self.photographs, self.images]).encode()
             with suppress(SaveError):
                 write_atomically(self.folder / NAME, b"%d\n%b" % (zlib.crc32(content), content))
 
     def known_content(self, path: str) -> str | None:
-        """The hash of the photograph's content if the file has not been touched since it was read, else None."""
+        """The hash of the photograph's content if the file has not changed since it was read, else None."""
         record = self.photographs.get(path)
         with suppress(OSError):
             if record and record[:-1] == _state(Path(path).stat()):
@@ -52,7 +53,7 @@ class Index:
         return None
 
     def content(self, path: str) -> str:
-        """The hash of the photograph's content, which is read for it."""
+        """The hash of the photograph's content. Reads the file."""
         about = Path(path).stat()
         with Path(path).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
@@ -62,7 +63,7 @@ class Index:
         return digest
 
     def known_image(self, name: str) -> StoredImage | None:
-        """The stored image if its file is as it was when its checksum was found right, else None. Marks it as used."""
+        """The stored image if its file has not changed since its checksum was verified, else None. Marks it as used."""
         record = self.images.get(name)
         if record is None:
             return None
@@ -80,7 +81,7 @@ class Index:
         return image
 
     def add(self, image: StoredImage) -> None:
-        """Takes in an image whose checksum was found right, and marks it as used, which once a day is often enough."""
+        """Adds an image whose checksum was verified, and marks it as used by its time stamp, at most once a day."""
         about = image.array.stat()
         if time.time() - about.st_mtime > DAY:
             with suppress(OSError):
@@ -90,7 +91,7 @@ class Index:
         self.changed = True
 
     def forget_removed(self) -> None:
-        """Leaves out what is no longer there."""
+        """Removes the entries of files that no longer exist."""
         there = {entry.name for entry in os.scandir(self.folder)}
         self.images = {name: record for name, record in self.images.items() if name in there}
         self.photographs = {path: record for path, record in self.photographs.items() if Path(path).exists()}

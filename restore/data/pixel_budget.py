@@ -1,4 +1,4 @@
-"""How much may be decoded at once."""
+"""A limit for the number of pixels that are decoded at the same time."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class PixelBudget:
-    """Lets threads decode photographs of so many pixels at once, all together; a larger one has to be alone."""
+    """Lets threads decode at most `pixels` pixels together. A larger photograph waits until it is the only one."""
 
     def __init__(self, pixels: int):
         self.pixels = self.free = pixels
@@ -14,7 +14,7 @@ class PixelBudget:
 
     @contextmanager
     def of(self, pixels: int) -> Iterator[None]:
-        """Waits until so many pixels are free, and holds them in the block."""
+        """Waits until this number of pixels is free, and reserves them during the block."""
         pixels = min(pixels, self.pixels)
         with self.change:
             self.change.wait_for(lambda: self.free >= pixels)

@@ -1,4 +1,4 @@
-"""The sample data: pictures that scikit-image carries, written to training_data/sample on first use."""
+"""The sample photographs: images from scikit-image, written to training_data/sample on first use."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from restore.files.atomic import make_folder
 from restore.files.images import write_image
 
 SAMPLE = Path("training_data/sample")
-# What is validated on shows nothing that is trained on, and is as it was taken.
+# The photographs of VALIDATION show nothing of those of TRAIN, and are not enlarged.
 TRAIN = (
     "brick",
     "cell",
@@ -22,13 +22,14 @@ TRAIN = (
     "stereo_motorcycle",
 )
 VALIDATION = ("astronaut", "camera")
-SHORTEST_SIDE = 512  # pixels: every option file of options/ finds room for its crops
+SHORTEST_SIDE = 512
+"""Large enough for the crops of every option file in options/ [px]."""
 
 
 def make_sample_photographs(folder: str | Path) -> None:
-    """Writes the sample photographs that are not there yet if the folder is one of theirs; else does nothing.
+    """Writes the missing sample photographs if the folder is SAMPLE/train or SAMPLE/val; else does nothing.
 
-    Grey ones become RGB, and those of training that are smaller than SHORTEST_SIDE are enlarged to it.
+    Grey images become RGB, and smaller ones are enlarged until their shorter side is SHORTEST_SIDE.
     """
     names = {SAMPLE / "train": TRAIN, SAMPLE / "val": VALIDATION}.get(Path(folder))
     missing = [name for name in names or () if not (Path(folder) / f"{name}.png").exists()]

@@ -1,8 +1,7 @@
 """The photographs of a run, decoded and downsampled once into files from which every crop is read.
 
-To crop a decoded photograph of 2 MP takes a hundredth of the time that decoding it takes. And since each file is
-decoded before the training starts, one that is damaged, too small or of the wrong kind is named then, and not met in
-the middle of a run.
+Cropping a decoded photograph of 2 MP takes a hundredth of the time of decoding it. Each file is decoded before the
+training starts, so that files that are damaged, too small or of the wrong kind are reported at the start of a run.
 """
 
 import hashlib
@@ -18,7 +17,7 @@ from typing import NamedTuple
 from options.errors import UserError
 from restore.data.index import NAME, Index
 from restore.data.pixel_budget import PixelBudget
-from restore.data.sources import Recording, Source
+from restore.data.sources import ImageFile, Source
 from restore.data.stored_image import FORMAT, DamagedImage, StoredImage, read_stored, write_stored
 from restore.files.atomic import make_folder, remove_unfinished
 from restore.files.images import BadImage, count_pixels
@@ -29,11 +28,11 @@ from transforms.images import Image, Pair
 STORE = Path("training_data/.decoded")
 MOST_THREADS = 8
 PIXELS_AT_A_TIME = 200_000_000
-"""Decoded at once by all threads together; a photograph takes 6 to 12 bytes of memory a pixel meanwhile."""
+"""Decoded at the same time by all threads together; each pixel takes 6 to 12 bytes of memory meanwhile."""
 KEPT = 30 * 24 * 3600
 """A stored image that no run has used for so long is removed [s]."""
 LARGE = 1e9
-"""A store of more than this is worth a line at the start [bytes]."""
+"""The size of a larger store is reported at the start of a run [bytes]."""
 
 
 class Photograph(NamedTuple):
@@ -45,18 +44,20 @@ class Photograph(NamedTuple):
     """Number of the entry of training_path or testing_path that it came with."""
     stored: tuple[StoredImage, ...]
     """One, or a pair's two."""
+    contents: tuple[str, ...]
+    """What tells the content of each file from all others, whatever its name."""
 
     def image(self) -> Image:
-        """What a chain takes, its pixels read from the disk only where they are looked at."""
+        """The image that a chain takes. Its pixels are read from the disk only where they are used."""
         return _one_or_pair([one.image() for one in self.stored])
 
 
-class Photographs(NamedTuple):
+class OpenedPhotographs(NamedTuple):
     """The photographs of some folders and data sets, and what was left out of them."""
 
     usable: list[Photograph]
     left_out: list[str]
-    """A line for each file that is damaged, too small, of the wrong kind or without its partner."""
+    """A line for each file that is damaged, too small, of the wrong kind or without a partner."""
     damaged: int
     """Stored images that were found damaged, and decoded anew."""
 
@@ -66,24 +67,24 @@ class Job(NamedTuple):
 
     entry: int
     source: Source
-    recordings: tuple[Recording, ...]
+    files: tuple[ImageFile, ...]
     paths: tuple[str, ...]
-    """Of the recordings' files, absolute and without links."""
+    """The files' paths, absolute and without links."""
 
 
 def open_photographs(
     sources: Iterable[Source],
     chain: Pipeline,
     place: str,
-    watch: Callable[[Iterable, int], Iterable] = lambda photographs, total: photographs,
+    progress: Callable[[Iterable, int], Iterable] = lambda photographs, total: photographs,
     scale: int = 1,
-) -> Photographs:
+) -> OpenedPhotographs:
     """The photographs of the sources, decoded into the store where they are not yet.
 
-    chain  what the photographs are for: they are stored as its head leaves them, and go into its tail
-    place  the option that the sources are of, for the mistakes' lines
-    watch  wraps the iteration over the photographs that are read now, to show how far it is
-    scale  how many times as long the sides of a pair's clean image have to be as the degraded one's
+    chain     the photographs are stored as its head returns them, and its tail makes the samples
+    place     the option that the sources come from, for the messages
+    progress  (iterable, length) -> the same iterable, which shows how many files have been read
+    scale     side of a pair's clean image / side of its degraded one
     Raises UserError if a folder is missing or empty or no photograph is left, SaveError if the disk is full.
     """
     jobs: dict[tuple[str, ...], Job] = {}
@@ -95,16 +96,16 @@ def open_photographs(
         except UserError as error:
             raise UserError(f"{place}.{number}: {error}") from None
         left_out += found.left_out
-        for recordings in found.photographs:  # sources may overlap, and links lead to one file
-            paths = tuple(_real_path(recording.file, real_folder) for recording in recordings)
-            jobs.setdefault(paths, Job(number, source, recordings, paths))
+        for files in found.photographs:  # sources may overlap, and links lead to one file
+            paths = tuple(_real_path(file.path, real_folder) for file in files)
+            jobs.setdefault(paths, Job(number, source, files, paths))
     make_folder(STORE)
     opener = Opener(chain, scale)
     outcomes = {job.paths: opener.known(job) for job in jobs.values()}
     unknown = [job for job in jobs.values() if outcomes[job.paths] is None]
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
         try:
-            for job, outcome in watch(pool.map(lambda job: (job, opener.open(job)), unknown), len(unknown)):
+            for job, outcome in progress(pool.map(lambda job: (job, opener.open(job)), unknown), len(unknown)):
                 outcomes[job.paths] = outcome
         finally:
             opener.index.save()
@@ -113,7 +114,15 @@ def open_photographs(
     left_out = [printable(line) for line in left_out]
     if not usable:
         raise UserError(f"{place}: none of the {len(left_out)} files can be used:", *left_out)
-    return Photographs(usable, left_out, len(opener.damaged))
+    return OpenedPhotographs(usable, left_out, len(opener.damaged))
+
+
+class Stored(NamedTuple):
+    """A file in the store."""
+
+    image: StoredImage
+    content: str
+    """The hash of the file's content."""
 
 
 class Opener:
@@ -125,37 +134,40 @@ class Opener:
         self.index = Index(STORE)
         self.budget = PixelBudget(PIXELS_AT_A_TIME)
         self.damaged: set[str] = set()
-        # The sections and versions of the transforms whose work is stored: of a photograph, and of a pair's two images.
+        # Sections and versions of the transforms whose results are stored, by the number of files: pairs have none.
         self.heads = {1: [f"{step.version} {step.model_dump_json()}" for step in chain.head], 2: []}
         self.mistake = cache(self._mistake)
 
     def known(self, job: Job) -> Photograph | str | None:
-        """What open gives, without reading any file; None where one has to be read."""
-        stored: list[StoredImage] = []
-        for recording, path in zip(job.recordings, job.paths, strict=True):
+        """As open, but without reading any file; None where one has to be read."""
+        stored: list[Stored] = []
+        for file, path in zip(job.files, job.paths, strict=True):
             content = self.index.known_content(path)
-            image = self.index.known_image(self._name(job, recording, content)) if content else None
-            if image is None:
+            image = self.index.known_image(self._name(job, file, content)) if content else None
+            if content is None or image is None:
                 return None
-            stored.append(image)
-        return self._checked(job, tuple(stored))
+            stored.append(Stored(image, content))
+        return self._checked(job, stored)
 
     def open(self, job: Job) -> Photograph | str:
         """The photograph, or the line that says why it is left out."""
         try:
-            files = zip(job.recordings, job.paths, strict=True)
-            return self._checked(job, tuple(self._stored(job, recording, path) for recording, path in files))
+            files = zip(job.files, job.paths, strict=True)
+            return self._checked(job, [self._stored(job, file, path) for file, path in files])
         except BadImage as error:
             return str(error)
         except UserError as error:
-            return f"{job.recordings[0].file}: {error}"
+            return f"{job.files[0].path}: {error}"
         except OSError as error:
-            file = error.filename or job.recordings[0].file
+            file = error.filename or job.files[0].path
             return f"{file}: cannot be read ({error.strerror}); allow it or remove it"
 
-    def _stored(self, job: Job, recording: Recording, path: str) -> StoredImage:
-        """The file in the store, as the chain's head leaves it; decoded now if it is not there or damaged."""
-        name = self._name(job, recording, self.index.known_content(path) or self.index.content(path))
+    def _stored(self, job: Job, file: ImageFile, path: str) -> Stored:
+        content = self.index.known_content(path) or self.index.content(path)
+        return Stored(self._image(job, file, path, self._name(job, file, content)), content)
+
+    def _image(self, job: Job, file: ImageFile, path: str, name: str) -> StoredImage:
+        """The file in the store, as the chain's head returns it; decoded now if it is missing or damaged."""
         if known := self.index.known_image(name):
             return known
         if (STORE / name).exists():
@@ -165,25 +177,26 @@ class Opener:
                 return image
             except DamagedImage:
                 self.damaged.add(name)
-        prepare = Pipeline(()) if len(job.recordings) == 2 else self.chain
+        prepare = Pipeline(()) if len(job.files) == 2 else self.chain
         with self.budget.of(count_pixels(path)):
-            return write_stored(STORE / name, prepare.prepare(job.source.read(recording)))
+            return write_stored(STORE / name, prepare.prepare(job.source.read(file)))
 
-    def _name(self, job: Job, recording: Recording, content: str) -> str:
-        """The stored image's file name: it depends on all that its pixels depend on, and on nothing else."""
-        head = self.heads[len(job.recordings)]
-        key = f"{FORMAT}|{job.source.reader(recording)}|{recording.gain}|{head}|{content}"
+    def _name(self, job: Job, file: ImageFile, content: str) -> str:
+        """The stored image's file name: a hash of everything that its pixels depend on, and of nothing else."""
+        head = self.heads[len(job.files)]
+        key = f"{FORMAT}|{job.source.reader(file)}|{file.gain}|{head}|{content}"
         return f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.npy"
 
-    def _checked(self, job: Job, stored: tuple[StoredImage, ...]) -> Photograph | str:
+    def _checked(self, job: Job, stored: list[Stored]) -> Photograph | str:
         """The photograph, or the line that says why the chain or the generator cannot take it."""
-        mistake = self.mistake(*((one.dtype, one.shape, one.metadata) for one in stored))
+        images, contents = zip(*stored, strict=True)
+        mistake = self.mistake(*((one.dtype, one.shape, one.metadata) for one in images))
         if mistake is None:
-            return Photograph(job.recordings[0].file, job.entry, stored)
-        return f"{job.recordings[0].file}: {mistake}"
+            return Photograph(job.files[0].path, job.entry, images, contents)
+        return f"{job.files[0].path}: {mistake}"
 
     def _mistake(self, *described: tuple) -> str | None:
-        """Why images so described cannot be used. Most photographs of a camera have one size: each is checked once."""
+        """Why images of this (dtype, shape, metadata) cannot be used; None if they can. Each kind is checked once."""
         image = _one_or_pair([StoredImage(STORE, dtype, shape, 0, data).stand_in() for dtype, shape, data in described])
         prepared = self.chain.head and not isinstance(image, Pair)
         # A chain with Downsample takes no pairs, and its check says so.
@@ -200,7 +213,7 @@ class Opener:
 
 
 def clean_store() -> str | None:
-    """Removes what no run has used for 30 days, and what killed processes left. The line to say of a large store."""
+    """Removes images unused for 30 days and unfinished files. Returns a line for the user if the store is large."""
     remove_unfinished(STORE)
     kept: list[int] = []
     removed: list[int] = []

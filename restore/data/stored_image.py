@@ -1,4 +1,4 @@
-"""A decoded image in a file of its own, with a checksum by which damage is found."""
+"""A decoded image in a file of its own, with a checksum that shows damage."""
 
 import io
 import json
@@ -25,21 +25,22 @@ BLOCK = 1 << 20
 
 
 class DamagedImage(Exception):
-    """The file of a stored image is not as it was written."""
+    """The file of a stored image differs from what was written."""
 
 
 class MissingImage(Failure):
     """The file of a stored image was removed or cut off while a run was reading it."""
 
     def __init__(self, message: str):
-        # A worker's error reaches the training process as a new one, whose message is the traceback; its end is ours.
+        # The training process gets a worker's error as a new one, whose message is the traceback. It ends with ours.
         super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
 class StoredImage(NamedTuple):
-    """Where a decoded image is, and what has to be known to read it. Its file holds, one after another:
+    """Where a decoded image is stored, and what is needed to read it.
 
-    the array as numpy.save writes it, the metadata as JSON (nothing for sRGB), and the CRC-32 of all that (4 bytes).
+    The file holds the array as numpy.save writes it, then the metadata as JSON (nothing for sRGB), then the CRC-32 of
+    both (4 bytes).
     """
 
     array: Path
@@ -52,7 +53,7 @@ class StoredImage(NamedTuple):
     """The metadata of a mosaic as JSON; None for sRGB."""
 
     def image(self) -> np.ndarray | Mosaic:
-        """The image, its pixels read from the disk only where they are looked at. MissingImage if it is gone."""
+        """The image. Its pixels are read only where they are used. Raises MissingImage if the file was removed."""
         try:
             pixels = np.memmap(self.array, self.dtype, "r", self.offset, self.shape)
         except (OSError, ValueError):
@@ -63,7 +64,7 @@ class StoredImage(NamedTuple):
         return self._with_metadata(pixels)
 
     def stand_in(self) -> np.ndarray | Mosaic:
-        """An image of the same kind, size and metadata, black and without a file: what a chain checks is the same."""
+        """A black image of the same type, size and metadata, without a file, for the checks of a chain."""
         return self._with_metadata(np.broadcast_to(np.zeros((), self.dtype), self.shape))
 
     def _with_metadata(self, pixels: np.ndarray) -> np.ndarray | Mosaic:
@@ -71,7 +72,7 @@ class StoredImage(NamedTuple):
 
 
 def write_stored(path: Path, image: np.ndarray | Mosaic) -> StoredImage:
-    """Writes the image, whole or not at all. Raises SaveError if the disk is full."""
+    """Writes the image in one step. Raises SaveError if the disk is full."""
     pixels, metadata = (image.values, _metadata_as_json(image.metadata)) if isinstance(image, Mosaic) else (image, None)
     pixels = np.ascontiguousarray(pixels)
     header = io.BytesIO()
@@ -86,7 +87,7 @@ def write_stored(path: Path, image: np.ndarray | Mosaic) -> StoredImage:
 
 
 def read_stored(path: Path) -> StoredImage:
-    """What was stored, all of its file having been read and found as it was written. Raises DamagedImage if not."""
+    """The stored image. Reads the whole file and verifies its checksum; raises DamagedImage if it is wrong."""
     try:
         with path.open("rb") as file:
             end = path.stat().st_size - CHECKSUM
@@ -107,7 +108,7 @@ def read_stored(path: Path) -> StoredImage:
 
 
 def _metadata_as_json(metadata: RawMetadata) -> str:
-    """The metadata of an image that was not conditioned yet; noise that is not known is written as NaN."""
+    """The metadata as JSON, without a conditioning, which comes later; noise that is not known is NaN."""
     return json.dumps([[values.tolist() for values in part] for part in metadata[:2]])
 
 

@@ -1,4 +1,4 @@
-"""How near an estimate comes to the clean image: PSNR and SSIM, image by image, in raw and as the eye sees it."""
+"""PSNR and SSIM of each image, in raw and in sRGB."""
 
 from collections import defaultdict
 from statistics import fmean
@@ -12,16 +12,16 @@ from options.errors import UserError
 from transforms import Layout, RawMetadata
 
 HIGHEST_PSNR = 100.0
-"""PSNR [dB] of identical images, and the most that any pair gets: finite, so that means and JSON can hold it. It stands
-for an rms error of 1e-5, below the step of 16-bit numbers."""
+"""Upper limit of PSNR [dB], also for identical images, so that means and JSON files stay finite. It is an rms error of
+1e-5, less than one step of 16-bit numbers."""
 
 SSIM_WINDOW = 11
 """Side [pixels] of the Gaussian window with a standard deviation of 1.5 pixels."""
 
 ROWS = 256
-"""Rows that are worked with at a time: SSIM takes a dozen times their memory."""
+"""Rows processed at a time: SSIM needs about twelve times their memory."""
 MARGIN = 2
-"""Rows of packed raw beyond those, which demosaicing sees."""
+"""Rows of packed raw above and below those that demosaicing needs."""
 
 
 def psnr(estimate: Tensor, clean: Tensor) -> Tensor:
@@ -55,10 +55,10 @@ def ssim(estimate: Tensor, clean: Tensor) -> Tensor:
 def measure(estimate: Tensor, clean: Tensor, metadata: RawMetadata | None, layout: Layout) -> dict[str, Tensor]:
     """PSNR and SSIM of an image or a batch: {"psnr_srgb", "ssim_srgb"}, for raw also {"psnr_raw", "ssim_raw"}.
 
-    estimate  (..., channels, h, w), of the layout. Where it is smaller than the clean image, as the degraded image of a
-              super-resolution network is, it is measured in sRGB alone, enlarged to its size by bicubic interpolation
-    clean     (..., channels, H, W)
-    metadata  what rendering needs, with the same leading shape; None for sRGB
+    estimate  (..., channels, h, w), of the layout. If it is smaller than the clean image, as the degraded image in
+              super-resolution is, it is enlarged by bicubic interpolation and measured in sRGB only
+    clean     (..., channels, H, W), of the layout
+    metadata  for rendering, with the same leading shape; None for sRGB
     """
     measured = {}
     if layout.raw and estimate.shape == clean.shape:
@@ -67,12 +67,12 @@ def measure(estimate: Tensor, clean: Tensor, metadata: RawMetadata | None, layou
         clean = rendered(clean, metadata, layout)
     estimate = rendered(estimate, metadata, layout)
     if estimate.shape != clean.shape:
-        estimate = bicubic(estimate, clean.shape[-2:])
+        estimate = bicubic(estimate, (clean.shape[-2], clean.shape[-1]))
     return {**measured, "psnr_srgb": psnr(estimate, clean), "ssim_srgb": ssim(estimate, clean)}
 
 
 def rendered(image: Tensor, metadata: RawMetadata | None, layout: Layout) -> Tensor:
-    """layout.render, of a large image ROWS at a time: developing takes several times the memory of its result."""
+    """layout.render(image), for a large image ROWS at a time: rendering needs several times its result's memory."""
     height, width = image.shape[-2:]
     if height <= ROWS:
         return layout.render(image, metadata)
@@ -94,14 +94,14 @@ def bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class MeanMetrics:
-    """Means over images, each counting once, whatever batches they come in."""
+    """Means over images. Every image counts once, whatever the size of its batch."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.values: dict[str, list[float]] = defaultdict(list)
-        """One number for each image, by the metric's name, in the order in which they were added."""
+        """By the metric's name, one number for each image, in the order added."""
 
     def add(self, measured: dict[str, Tensor]) -> None:
-        """measured  what measure() gives for one image or one batch."""
+        """measured  result of measure() for one image or one batch"""
         for name, values in measured.items():
             self.values[name] += values.flatten().tolist()
 
@@ -111,7 +111,7 @@ class MeanMetrics:
 
 
 def _ssim(estimate: np.ndarray, clean: np.ndarray) -> float:
-    """SSIM of two images (C, H, W), strip by strip: a row of windows takes part in one strip, its pixels in several."""
+    """SSIM of two images (C, H, W), computed in strips to save memory. Strips overlap by the pixels of a window."""
     from skimage.metrics import structural_similarity
 
     windows = clean.shape[-2] - SSIM_WINDOW + 1

@@ -1,22 +1,23 @@
-"""What a generator does on photographs that it was not trained on."""
+"""Validation: measures a generator on the validation photographs."""
 
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from losses import WeightedLoss
 from restore.compute.device import tf32
 from restore.data.batches import Batch
 from restore.evaluation.metrics import MeanMetrics, measure
 from restore.evaluation.strips import stack, strip
+from restore.networks.base import Generator
 from restore.networks.tiles import restore_tiled
 from transforms import unconditioned, unconditioned_degraded
 
-PICTURES = 4  # photographs in the strip
-LARGEST = 384  # pixels of a picture's side in the strip
+PICTURES = 4  # photographs shown
+LARGEST = 384  # [pixels] longest side of a picture shown
 TILE, OVERLAP = 1024, 32  # [pixels] of the network's input: a larger photograph is restored in tiles
 
 
@@ -24,22 +25,22 @@ class ValidationReport(NamedTuple):
     """Means over the validation photographs."""
 
     loss: float
-    """Weighted sum of the terms that compare with the clean image: what the scheduler and best.pth go by."""
+    """Weighted sum of the losses that compare with the clean image. The plateau schedule and best.pth follow it."""
     restored: dict[str, float]
     """Metrics of the restored images, by name."""
     degraded: dict[str, float]
-    """The same of the images as they went in."""
+    """Metrics of the degraded images, by name."""
     pictures: Tensor
     """(3, H, W) sRGB 0..1: degraded | restored | clean of the first photographs."""
     not_finite: tuple[str, ...]
-    """The photographs whose own loss is not finite."""
+    """The photographs whose loss is not finite."""
 
 
 @tf32(allowed=False)
-def validate(generator: nn.Module, loss: WeightedLoss, batches: Iterable[Batch]) -> ValidationReport:
-    """Restores every validation photograph, in float32, and measures it. The generator is left in training mode.
+def validate(generator: Generator, loss: WeightedLoss, batches: Iterable[Batch]) -> ValidationReport:
+    """Restores every validation photograph in float32 and measures it. Afterwards the generator is in training mode.
 
-    batches  of one photograph each
+    batches  one photograph in each
     """
     values: list[float] = []
     not_finite: list[str] = []

@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all."""
+"""Writes files in one step: a file is complete, or it is not there."""
 
 import os
 import platform
@@ -14,14 +14,14 @@ from restore.files.paths import printable
 
 UNFINISHED = ".unfinished"
 LONGEST_WRITING = 24 * 3600
-"""An unfinished file of another machine is taken for given up when it is older than this [s]."""
+"""An unfinished file of another machine is removed when it is older than this [s]."""
 
 
 @contextmanager
 def open_atomically(path: Path) -> Iterator[BinaryIO]:
-    """A new file to write to, which takes the path's place in one step where the block ends without an error.
+    """A new file to write to. It replaces the file at path in one step when the block ends without an error.
 
-    A full disk, an error or a killed process leaves the old file whole. Raises SaveError with one line that says why.
+    A full disk, an error or a killed process leaves the old file as it was. Raises SaveError with the reason.
     """
     name = f".{platform.node()}.{os.getpid()}.{threading.get_ident()}{UNFINISHED}"
     unfinished = path.with_name(name)
@@ -43,16 +43,13 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Puts the content in the file's place in one step: a full disk or a killed process leaves the old file whole.
-
-    Raises SaveError with one line that says why.
-    """
+    """Writes the content in one step, as open_atomically does. Raises SaveError with the reason."""
     with open_atomically(path) as target:
         target.write(content)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes the unfinished files that killed processes left in the folder."""
+    """Removes from the folder the unfinished files of processes that were killed."""
     for file in folder.glob(f".*{UNFINISHED}"):
         with suppress(OSError, ValueError):  # gone by now, or not named by open_atomically
             *host, process, _, _ = file.name.removeprefix(".").split(".")
@@ -73,7 +70,7 @@ def _is_running(process: int) -> bool:
 
 
 def make_folder(path: Path) -> Path:
-    """Makes the folder, with those above it, unless it is there. Raises SaveError with one line that says why not."""
+    """Makes the folder and those above it, unless they exist. Raises SaveError with the reason."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

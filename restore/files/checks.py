@@ -1,4 +1,4 @@
-"""What is checked of an image file before OpenCV decodes it, which accepts some damage and misreads some kinds."""
+"""Checks an image file before OpenCV decodes it, because OpenCV accepts some damaged files and misreads some kinds."""
 
 import io
 import logging
@@ -20,11 +20,12 @@ TIFF = (b"II", b"MM")
 JPEG = b"\xff\xd8"
 WEBP = b"RIFF"
 
-LARGEST = 400_000_000  # pixels: an image of so many with 16 bits takes 2.4 GB of memory
+LARGEST = 400_000_000
+"""Pixels of the largest image: with 16 bits it takes 2.4 GB of memory."""
 
 
 class BadImage(UserError):
-    """A file that cannot be used as an image: one line with its path, what is wrong, and what would do."""
+    """A file that cannot be used as an image: one line with its path, the fault and the remedy."""
 
     def __init__(self, path: str | Path, fault: str, remedy: str):
         super().__init__(f"{printable(path)}: {fault}; {remedy}")
@@ -46,10 +47,10 @@ def refuse_too_large(path: str | Path, width: int, height: int) -> None:
 
 
 def checked_png(path: str | Path, data: bytes) -> bytes:
-    """The PNG file without the chunks that no pixel depends on. Raises BadImage if it is damaged or too large.
+    """The PNG file with only the chunks that its pixels need. Raises BadImage if it is damaged or too large.
 
-    libpng writes to stderr, past every setting, of faulty colour profiles, which many good files have, and of chunks
-    that are damaged or cut off, which are found here by their checksum.
+    libpng cannot be kept from printing to stderr about faulty colour profiles, which many good files have, and about
+    damaged chunks. So the profiles are left out, and damaged chunks are found here by their checksum.
     Source: PNG specification, third edition, section 5: length, type, data, CRC of type and data.
     """
     kept, position, kind = [PNG], len(PNG), b""
@@ -84,14 +85,14 @@ def check_jpeg(path: str | Path, data: bytes) -> None:
 def check_tiff(path: str | Path, data: bytes) -> None:
     """Raises BadImage if the first page is damaged, too large, or of a kind that OpenCV (4.10 to 5.0) misreads.
 
-    Separate colour planes: scrambled where they have 16 bits, and of 8 bits it does not notice that some are cut off.
-    White as 0: inverted where it has 16 bits. CMYK of 16 bits: taken for RGB with alpha. Lab: with wrong colours.
+    OpenCV scrambles separate colour planes of 16 bits, and does not notice when planes of 8 bits are cut off. Images of
+    16 bits in which 0 is white are inverted, CMYK of 16 bits is taken for RGB with alpha, and Lab gets wrong colours.
     """
     import tifffile
 
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it would write to stderr of tags that matter to no pixel
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it would print errors of tags that no pixel depends on
     try:
-        page = tifffile.TiffFile(io.BytesIO(data)).pages[0]
+        page = tifffile.TiffFile(io.BytesIO(data)).pages.first
         width, height, bits = page.imagewidth, page.imagelength, page.bitspersample
         separate = page.planarconfig != tifffile.PLANARCONFIG.CONTIG
         refuse_too_large(path, width, height)
@@ -99,23 +100,23 @@ def check_tiff(path: str | Path, data: bytes) -> None:
             raise damaged(path)
     except BadImage:
         raise
-    except Exception as error:  # of damaged tags tifffile raises nearly anything
+    except Exception as error:  # damaged tags make tifffile raise nearly anything
         raise damaged(path) from error
     kinds = tifffile.PHOTOMETRIC
     if separate:
         raise BadImage(path, "keeps its colour planes apart", "save it with interleaved channels, or as PNG")
     if page.photometric == kinds.MINISWHITE and bits == 16:
         raise BadImage(path, "counts from white to black", "save it as plain grey or RGB, or as PNG")
-    known = {kinds.MINISWHITE, kinds.MINISBLACK, kinds.RGB, kinds.PALETTE, kinds.YCBCR}
+    known: set[int] = {kinds.MINISWHITE, kinds.MINISBLACK, kinds.RGB, kinds.PALETTE, kinds.YCBCR}
     if page.photometric not in known | ({kinds.SEPARATED} if bits == 8 else set()):
         raise BadImage(path, "has colours that are neither grey nor RGB", "save it as plain grey or RGB, or as PNG")
 
 
 def _segments_are_whole(page: "TiffPage", data: bytes) -> Iterator[bool]:
-    """Of each strip or tile that is compressed with LZW or deflate: whether it holds all its pixels, without an error.
+    """For each strip or tile compressed with LZW or deflate: whether it can be decoded and holds all its pixels.
 
-    OpenCV takes the pixels before the error as the image. Deflate ends with a checksum. LZW has none, but a change
-    nearly always leaves a code without meaning or a wrong length.
+    OpenCV returns the pixels before an error as if they were the image. Deflate has a checksum. LZW has none, but
+    damage nearly always gives an undefined code or a wrong length.
     """
     deflate, lzw = {8, 32946}, 5  # of TIFF's Compression
     if page.compression not in deflate | {lzw}:
@@ -131,7 +132,7 @@ def _segments_are_whole(page: "TiffPage", data: bytes) -> Iterator[bool]:
 
 
 def _deflate_length(data: bytes, most: int) -> int | None:
-    """The number of bytes that the data stands for; None if it is damaged, or that is more than the most."""
+    """The length of the decoded data [bytes]; None if it is damaged or decodes to more than `most` bytes."""
     decoder = zlib.decompressobj()
     try:
         length = len(decoder.decompress(data, most + 1))

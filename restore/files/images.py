@@ -1,4 +1,4 @@
-"""Image files in and out, and the two ways to hold an image: an array of whole numbers, a tensor of 0..1."""
+"""Reads and writes image files, and converts images between arrays of whole numbers and tensors in 0..1."""
 
 import warnings
 from pathlib import Path
@@ -38,7 +38,7 @@ __all__ = [
 
 IMAGE_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp"}
 READER_VERSION = 1
-"""Raise it by one when read_image gives other pixels of any file: stored images are then decoded anew."""
+"""Raise it by one when read_image returns other pixels for any file: stored images are then decoded anew."""
 JPEG_QUALITY = 95
 
 _WRITERS = {
@@ -66,13 +66,13 @@ def read_image(path: str | Path) -> np.ndarray:
     """Decodes a PNG, TIFF, JPEG or WebP file.
 
     Returns sRGB (H, W, 3), uint8 or, for PNG and TIFF of 16 bits, uint16; upright as the file's EXIF orientation says.
-    Grey becomes three equal channels, palettes and CMYK become RGB, and an alpha channel is dropped: the colours under
-    it stay as they are. Colour profiles are not looked at; of several pages the first is read.
-    Raises BadImage for everything else: no image file, floating-point pixels, more than LARGEST pixels, a file that is
-    damaged or cut off as far as that can be told.
+    Grey becomes three equal channels, palettes and CMYK become RGB, and an alpha channel is dropped without changing
+    the colours. Colour profiles are ignored. Of several pages the first is read.
+    Raises BadImage for everything else: other files, floating-point pixels, more than LARGEST pixels, a file that is
+    damaged or cut off, as far as that can be detected.
     """
     data = _checked(path, _content(path))
-    # OpenCV's TIFF decoder would write to stderr what BadImage says better.
+    # OpenCV's TIFF decoder would print errors to stderr; BadImage reports them.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         # From memory, as imread lets JPEG files that are cut off pass (OpenCV 4.11 to 5.0), and in the order BGR, as
@@ -88,7 +88,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def count_pixels(path: str | Path) -> int:
-    """Pixels of an image file as its header has them, none being decoded; of any other file its bytes."""
+    """The number of pixels in an image file's header, without decoding it; for any other file its bytes."""
     if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
         return Path(path).stat().st_size
     from PIL import Image
@@ -103,13 +103,13 @@ def count_pixels(path: str | Path) -> int:
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Writes an image (H, W, 3) as its suffix says: whole, or not at all.
+    """Writes an image (H, W, 3) in one step, in the format of the path's suffix.
 
     .png         uint8 or uint16
     .tif, .tiff  uint8 or uint16, compressed without loss (deflate)
     .jpg, .jpeg  uint8, with quality 95
-    Raises UserError for another suffix or image, and SaveError if the file cannot be written; what was there before
-    is then still whole.
+    Raises UserError for another suffix or image, and SaveError if the file cannot be written; an older file of this
+    name is then unchanged.
     """
     path = Path(path)
     suffix, name = path.suffix.lower(), printable(path)
@@ -142,7 +142,7 @@ def to_uint(srgb: Tensor, dtype: type[np.uint8] | type[np.uint16] | np.dtype) ->
 
 
 def _checked(path: str | Path, data: bytes) -> bytes:
-    """The file without what no pixel depends on."""
+    """The file's content as the decoder takes it. Raises BadImage for a file that must not be decoded."""
     if data.startswith(PNG):
         return checked_png(path, data)
     if data.startswith(TIFF):

@@ -1,18 +1,19 @@
-"""Whether LZW data, as TIFF files have it, can be decoded. Source: TIFF specification 6.0, section 13."""
+"""Checks whether the LZW data of a TIFF file can be decoded. Source: TIFF specification 6.0, section 13."""
 
 import numpy as np
 
 CLEAR, END, FIRST = 256, 257, 258
-LONGEST = 4096 - FIRST  # codes from one Clear to the next, after which no code is free
+LONGEST = 4096 - FIRST
+"""The most codes between two Clear codes: then no code is free."""
 
 NEXT_FREE = np.maximum(np.arange(LONGEST) - 1, 0) + FIRST
-"""The first code that has no meaning yet when a code is read, by how many were read since Clear."""
+"""The first code that is not defined yet, by the number of codes read since Clear."""
 WIDTHS = 9 + np.searchsorted([511, 1023, 2047], NEXT_FREE, side="right")
 STARTS = np.cumsum(WIDTHS) - WIDTHS
 
 
 def lzw_length(data: bytes) -> int | None:
-    """The number of bytes that the data stands for; None if there is a code without meaning in it."""
+    """The length of the decoded data [bytes]; None if it contains an undefined code."""
     if data[:1] == b"\0" and data[1:2] and data[1] & 1:
         raise ValueError("LZW as before TIFF 6.0, in which bits count from the other end")
     content = np.frombuffer(data + bytes(4), np.uint8).astype(np.uint32)
@@ -35,7 +36,7 @@ def lzw_length(data: bytes) -> int | None:
 
 
 def _lengths(codes: np.ndarray) -> np.ndarray:
-    """The bytes that each code since Clear stands for: 1, or one more than the code that its entry was made from."""
+    """The decoded length of each code since Clear [bytes]: 1, or 1 + that of the code which its table entry extends."""
     lengths, sources = np.ones_like(codes), codes - FIRST
     while (derived := np.flatnonzero(sources >= 0)).size:
         lengths[derived] += lengths[sources[derived]]

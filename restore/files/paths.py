@@ -1,4 +1,4 @@
-"""Folders listed, and paths put into text."""
+"""Lists folders, and turns paths into text."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,10 @@ from options.errors import UserError
 
 
 def files_below(folder: str | Path) -> list[Path]:
-    """The files in the folder and the folders inside it, sorted. Hidden ones are left out, as is what is no file.
+    """The files in the folder and the folders inside it, sorted, without hidden ones.
 
-    Links to folders are followed, each folder being entered once. Raises UserError if there is no such folder, or if
-    it or a folder inside it may not be listed.
+    Links to folders are followed, and each folder is entered once. Raises UserError if there is no such folder, or if
+    it or a folder inside it cannot be listed.
     """
     folder, name = Path(folder), printable(folder)
     try:
@@ -42,5 +42,5 @@ def _fail(error: OSError) -> None:
 
 
 def printable(path: str | Path) -> str:
-    """A path as text that can be printed and written as UTF-8: bytes of its name that are no UTF-8 look like \\xff."""
+    """A path as text that can be printed and written as UTF-8: bytes that are not UTF-8 are written as \\xff."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

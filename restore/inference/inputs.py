@@ -1,4 +1,4 @@
-"""What is restored: kinds of input files, each read as a Sample and written back as what it was."""
+"""The files of a folder that are restored: each kind of file is read, degraded where needed, and written back."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -15,15 +15,19 @@ from restore.evaluation.metrics import rendered
 from restore.files.images import BadImage, find_images, read_image, to_tensor, to_uint, write_image
 from restore.files.paths import files_below
 from restore.inference.restorer import Restorer
-from transforms import SRGB, Pipeline, Sample
+from transforms import SRGB, Layout, Pipeline, RawMetadata, Sample
 from transforms.pipeline import check_order
 from transforms.rgb_to_raw import RgbToRawTransform
 
 SEED = 0
-"""Of the noise: a photograph is degraded alike whenever and beside whatever it is measured."""
+"""Of the noise: a photograph is always degraded in the same way, whatever other files are restored with it."""
 ROWS = 256
-"""Rows written at a time: the float32 of a whole picture is four times its memory."""
+"""Rows converted to whole numbers at a time: a whole image in float32 takes up to four times its memory."""
 RAW_FILES = "raw files are restored from Python so far: restore.load_model(...).restore_mosaic"
+
+
+Images = tuple[Tensor, Tensor | None, RawMetadata | None, Layout]
+"""The first four fields of Opened."""
 
 
 class LeftOut(UserError):
@@ -33,8 +37,14 @@ class LeftOut(UserError):
 class Opened(NamedTuple):
     """An input file as read."""
 
-    sample: Sample
-    """What goes into the model, and the clean image where it is known; else clean is None."""
+    degraded: Tensor
+    """(C, h, w) float32: what goes into the model."""
+    clean: Tensor | None
+    """(C, scale * h, scale * w) float32; None where it is not known."""
+    metadata: RawMetadata | None
+    """Camera and noise of a raw image; None for sRGB."""
+    layout: Layout
+    """Of both images."""
     size: tuple[int, int]
     """(width, height) of the file [px]."""
     depth: np.dtype
@@ -42,15 +52,15 @@ class Opened(NamedTuple):
 
 
 class Inputs(ABC):
-    """The files of a folder, opened one at a time. A kind of files is a subclass.
+    """The image files of a folder, opened one at a time. Each way to prepare them for the model is a subclass.
 
-    Raises UserError if there is no such folder, or it holds none of these files.
+    Raises UserError if there is no such folder, or no image file in it.
     """
 
     suffix = ".png"
     """Of the restored files."""
     size_note: str | None = None
-    """What is to be known of the size in which files are restored and measured; None: it is their own."""
+    """A line for the user where files are not restored at their own size; else None."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -68,7 +78,8 @@ class Inputs(ABC):
         """Reads a file. Raises LeftOut where it cannot be used."""
         try:
             picture = read_image(self.folder / file)
-            return Opened(self._sample(file, picture), (picture.shape[1], picture.shape[0]), picture.dtype)
+            height, width, _ = picture.shape
+            return Opened(*self._images(file, picture), (width, height), picture.dtype)
         except BadImage as mistake:  # names its file
             raise LeftOut(str(mistake)) from None
         except UserError as mistake:
@@ -76,19 +87,19 @@ class Inputs(ABC):
 
     def write(self, path: Path, opened: Opened, restored: Tensor) -> tuple[int, int]:
         """Writes the restored image, rendered for the eye, in the depth of the file; returns its (width, height)."""
-        shown = rendered(restored, opened.sample.metadata, opened.sample.layout)
+        shown = rendered(restored, opened.metadata, opened.layout)
         tops = range(0, shown.shape[-2], ROWS)
         picture = np.concatenate([to_uint(shown[:, top : top + ROWS], opened.depth) for top in tops])
         write_image(path, picture)
         return picture.shape[1], picture.shape[0]
 
     @abstractmethod
-    def _sample(self, file: Path, picture: np.ndarray) -> Sample:
-        """What goes into the model of this picture."""
+    def _images(self, file: Path, picture: np.ndarray) -> Images:
+        """The degraded image, and the clean one where it is known, of a picture (H, W, 3), uint8 or uint16."""
 
 
 class Photographs(Inputs):
-    """Whole photographs, degraded by the chain that the model was validated with; conditioning is the restorer's.
+    """Whole photographs, degraded by the chain that the model was validated with. The restorer applies conditioning.
 
     iso  ISO speed of the noise; None: as in the model's validation
     """
@@ -108,7 +119,7 @@ class Photographs(Inputs):
         self.size_note = _size_note(self.chain)
         super().__init__(folder)
 
-    def _sample(self, file: Path, picture: np.ndarray) -> Sample:
+    def _images(self, file: Path, picture: np.ndarray) -> Sample:
         name = file.as_posix().encode("utf-8", "backslashreplace").decode()
         return self.chain(picture, seeded_generator(SEED, name))
 
@@ -116,20 +127,20 @@ class Photographs(Inputs):
 class Pictures(Inputs):
     """Pictures restored as they are.
 
-    scale   how many times as long the restored picture's sides are
-    target  a folder with the clean pictures of the same names, whatever their suffix, where there is one
+    scale   side of the restored picture / side of the picture
+    target  a folder with the clean pictures, of the same names but for the suffix; None: there are none
     """
 
     def __init__(self, folder: Path, scale: int = 1, target: Path | None = None):
         super().__init__(folder)
         self.scale, self.target = scale, target
         self.size_note = f"restored at {scale} times each side: the model enlarges" if scale > 1 else None
-        self.clean_files = {file.relative_to(target).with_suffix(""): file for file in _targets(target)}
+        self.clean_files = {} if target is None else _by_name(target)
 
-    def _sample(self, file: Path, picture: np.ndarray) -> Sample:
+    def _images(self, file: Path, picture: np.ndarray) -> Images:
         degraded = to_tensor(picture)
         if self.target is None:
-            return Sample(degraded, None, None, SRGB)
+            return degraded, None, None, SRGB
         clean_file = self.clean_files.get(file.with_suffix(""))
         if clean_file is None:
             raise UserError(f"{self.target} has no picture of this name; add it, or give no target")
@@ -139,12 +150,13 @@ class Pictures(Inputs):
             raise UserError(
                 f"{_size(degraded)} pixels, but {clean_file} has {_size(clean)}; a picture's target must {wanted}"
             )
-        return Sample(degraded, clean, None, SRGB)
+        return degraded, clean, None, SRGB
 
 
-def _targets(folder: Path | None) -> list[Path]:
+def _by_name(folder: Path) -> dict[Path, Path]:
+    """The image files of the target folder, by their paths inside it without the suffix."""
     try:
-        return find_images(folder) if folder else []
+        return {file.relative_to(folder).with_suffix(""): file for file in find_images(folder)}
     except UserError as mistake:
         raise UserError(f"target: {mistake}") from None
 
@@ -165,7 +177,7 @@ def _at_iso(steps: tuple, iso: int) -> tuple:
 
 
 def _size_note(chain: Pipeline) -> str | None:
-    """At which part of a photograph's size its clean image is, and by which transform."""
+    """The line that tells how much smaller than its photograph a clean image is, and by which transform; else None."""
     for step in chain.transforms:
         factor = step.smallest_input(1000, 1000)[0] / 1000
         if factor > 1:

@@ -1,4 +1,4 @@
-"""The names of the files that restoring a folder leaves: worked out before anything is written, and all different."""
+"""The names of the files that restoring a folder writes: chosen before anything is written, and all different."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,12 +20,12 @@ class Outputs(NamedTuple):
 
 
 def output_names(files: Iterable[Path], suffix: str = ".png") -> dict[Path, Outputs]:
-    """The outputs of each input file, no two of them alike, not even where upper and lower case are not told apart.
+    """The outputs of each input file. No two have the same name, not even if case is ignored.
 
     files   paths inside the input folder
-    suffix  of the restored files. It takes the place of a file's own, or stands behind it where two files differ in
-            that alone; where names still meet, they are numbered. A folder that would stand where the strips, the
-            results or a restored file are is numbered too
+    suffix  of the restored files. It replaces a file's own suffix, or follows it where two files differ only in the
+            suffix. Names that are still the same get a number, and so does a folder whose name is taken by the strips
+            or the results
     """
     files = list(files)
     stems = Counter(_key(file.with_suffix("")) for file in files)
@@ -33,7 +33,7 @@ def output_names(files: Iterable[Path], suffix: str = ".png") -> dict[Path, Outp
     taken = {_key(Path(name)) for name in (STRIPS, RESULTS, TABLE)}
     taken |= {_key(folder) for file in files for folder in _renamed(file, folders).parents}
     names = {}
-    # Those whose stem is theirs alone choose first, so that they keep it.
+    # Files whose stem is unique come first, so that they keep it.
     for file in sorted(files, key=lambda file: (stems[_key(file.with_suffix(""))] > 1, file)):
         place = _renamed(file, folders)
         wanted = [] if stems[_key(file.with_suffix(""))] > 1 else [place.with_suffix(suffix)]
@@ -60,7 +60,7 @@ def _kept(place: Path, suffix: str) -> Iterator[Path]:
 
 
 def _folder_names(folders: Iterable[str]) -> dict[str, str]:
-    """New names for the folders in the input folder that are called as something in the output folder is."""
+    """New names for the folders of the input folder whose names the output folder needs itself."""
     folders = set(folders)
     taken = {STRIPS, RESULTS, TABLE, *map(str.casefold, folders)}
     return {

@@ -30,7 +30,7 @@ LINEAR = "give (values - black level) / (white level - black level), as floating
 
 
 class Restorer:
-    """Restores images with a trained generator, as its information file says: in float32, and for images of any size.
+    """Restores images of any size with a trained generator, in float32, as its information file says.
 
     run_or_pth  a run's folder (its best model) or a .pth with its information file beside it
     device      "cpu", "cuda", "cuda:1", "mps"; None: the best there is
@@ -43,24 +43,24 @@ class Restorer:
         self.chain = self.information.chain
         self.layout = self.information.layout
         self.scale: int = self.information.generator.scale
-        """How many times as long the restored image's sides are as those of the image that goes in."""
+        """Side of the restored image / side of the degraded one."""
         _check_iteration(self.path, self.information.data.get("iteration"))
         self.device = choose_device(device)
         network = build_generator(self.information.generator)
         self.weights_report = load_weights(network, read_state_dict(self.path), str(self.path), complete=True)
-        self.network = network.to(self.device, memory_format=network.memory_format).eval()
+        self.network = network.to(self.device).to(memory_format=network.memory_format).eval()
 
     def __call__(self, image: Image, noise: Noise | None = None, tile: int = 512, overlap: int = 32) -> Image:
-        """The restored image, as a tensor where a tensor was given, on its device, and as an array where an array was.
+        """The restored image: a tensor on the same device if a tensor was given, an array if an array was given.
 
         image    a tensor or float array (C, H, W): for a raw model packed raw (4 planes R, G1, G2, B; linear, 0 black,
                  1 white), for a 3-channel model sRGB 0..1; or, for a 3-channel model, a picture (H, W, 3), uint8 or
                  uint16, sRGB
         noise    (shot, read) or a NoiseProfile: the variance of the raw image's noise is shot * x + read. A model that
                  was trained with VarianceStabilization or NoiseLevelMap needs it; others do not use it
-        tile     an image larger than this goes through the network in tiles [pixels]
-        overlap  what two tiles share at least [pixels]
-        Returns (C, scale * H, scale * W), float32; of a picture one of the same dtype (scale * H, scale * W, 3).
+        tile     a larger image goes through the network in tiles of at most this side [pixels]
+        overlap  pixels that two neighbouring tiles share at least
+        Returns (C, scale * H, scale * W), float32; for a picture (scale * H, scale * W, 3) of the same dtype.
         Raises UserError if the channels do not fit the model, or the noise is not given where it is needed.
         """
         if self.layout.raw and not _is_float(image):
@@ -74,11 +74,12 @@ class Restorer:
     def restore_mosaic(
         self, mosaic: np.ndarray, pattern: Pattern, noise: Noise | None = None, tile: int = 512, overlap: int = 32
     ) -> np.ndarray:
-        """A whole raw frame restored: every pixel of it, whatever its size and Bayer phase.
+        """Restores a whole mosaic of any size and Bayer pattern, with all its pixels.
 
         mosaic   (H, W) linear, 0 black, 1 white, H and W 2 or more
         pattern  the colours of its first two rows: "RGGB", "GRBG", "GBRG" or "BGGR"
-        The rest is as in a call; four numbers of noise are for R, G1, G2, B. Returns (H, W) float32 of this pattern.
+        The other arguments are those of a call. Returns (H, W), float32, of the same pattern.
+        Raises UserError for a mosaic that does not fit, or a model that enlarges.
         """
         if self.scale != 1:
             raise UserError(f"{self.path} enlarges {self.scale} times, and restore_mosaic keeps the frame's pixels")
@@ -98,16 +99,17 @@ class Restorer:
                 f"image: the shape {tuple(image.shape)} given does not fit {self.path}, "
                 f"which restores ({self.layout.channels}, H, W)"
             )
-        degraded, metadata = image.float(), self._metadata(noise, image.device)
+        degraded = image.float()
+        if not self.chain.conditioning:
+            return restore_tiled(self.network, degraded, tile, overlap)
+        metadata = self._metadata(noise, image.device)
         for step in self.chain.conditioning:
             metadata = step.metadata(metadata)
             degraded = step.network_input(degraded, metadata)
         return unconditioned(restore_tiled(self.network, degraded, tile, overlap), metadata)
 
-    def _metadata(self, noise: Noise | None, device: torch.device) -> RawMetadata | None:
-        """What conditioning and undoing it take; None for a model that has no conditioning."""
-        if not self.chain.conditioning:
-            return None
+    def _metadata(self, noise: Noise | None, device: torch.device) -> RawMetadata:
+        """The noise as the model's conditioning takes it. Raises UserError where it is missing or impossible."""
         if noise is None:
             raise UserError(
                 f"noise: not given, and {self.path} was trained with {self.chain.conditioning[0].class_name}, which "
@@ -125,7 +127,7 @@ class Restorer:
 
 
 def _weights_file(run_or_pth: str | Path) -> Path:
-    """The .pth that is meant. UserError where it, or its information file, is not there."""
+    """The .pth file. Raises UserError where it is not there."""
     path = Path(run_or_pth)
     if not str(run_or_pth) or not os.path.exists(path):  # noqa: PTH110 (Path.exists raises OSError for a name that is too long)
         raise UserError(f"run_or_pth: {run_or_pth} is not there; give a run's folder under model_zoo/ or a .pth file")
@@ -135,7 +137,7 @@ def _weights_file(run_or_pth: str | Path) -> Path:
 
 
 def _check_iteration(weights: Path, iteration: int | None) -> None:
-    """Raises UserError where an information file is not that of the weights beside it, by what their names tell."""
+    """Raises UserError where the information file's iteration is not the one in the name of the weights."""
     named = re.fullmatch(r"model_(\d+)", weights.stem)
     if named and iteration is not None and int(named[1]) != iteration:
         raise UserError(

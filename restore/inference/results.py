@@ -1,4 +1,4 @@
-"""What was measured on a folder of pictures: lines for the console, results.json and results.csv."""
+"""The metrics of a restored folder: as lines for the console, in results.json and in results.csv."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ class Row(NamedTuple):
     restored_size: Size
     """Of the picture that was written."""
     degraded: Metrics
-    """Of what went into the model; empty without a clean image to compare with."""
+    """Of the degraded image; empty without a clean image to compare with."""
     restored: Metrics
 
 
@@ -36,7 +36,7 @@ class Results:
 
     def __init__(self, model: str, iso: int | None, size_note: str | None, left_out: list[str]):
         self.about = {"model": model, "iso": iso, "size_note": size_note}
-        """iso: the ISO speed that was asked for; None: as in the model's validation."""
+        """iso: the ISO speed of the noise; None: as in the model's validation."""
         self.rows: dict[str, Row] = {}
         self.left_out = list(left_out)
         self.complete = False
@@ -60,7 +60,7 @@ class Results:
     def write(self, folder: Path) -> None:
         """results.json (everything) and results.csv (a row for each picture and the mean).
 
-        Names of files that are not UTF-8 come out of them as they are with Python's "surrogateescape".
+        Both keep the bytes of file names that are not UTF-8, by Python's "surrogateescape".
         """
         whole = {
             **self.about,
@@ -108,9 +108,12 @@ def _finite(metrics: Metrics) -> Metrics:
 
 
 def _mean(pictures: list[Metrics]) -> Metrics:
-    names = {name: None for picture in pictures for name in picture}
-    values = {name: [one[name] for one in pictures if one.get(name) is not None] for name in names}
-    return {name: fmean(known) if known else None for name, known in values.items()}
+    finite: dict[str, list[float]] = {name: [] for picture in pictures for name in picture}
+    for picture in pictures:
+        for name, value in picture.items():
+            if value is not None:
+                finite[name].append(value)
+    return {name: fmean(values) if values else None for name, values in finite.items()}
 
 
 def _changes(degraded: Metrics, restored: Metrics) -> str:

@@ -1,9 +1,9 @@
-"""The networks that an option file can choose, and the one door to build those that restore."""
+"""The networks that an option file can choose, and the function that builds a generator."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
-from options.base import Options, parse
+from options.base import parse
 from options.choices import Choices
 from restore.networks.base import Generator, NetworkOptions
 from restore.networks.discriminators import DiscriminatorBase, PatchDiscriminatorOptions, UNetDiscriminatorOptions
@@ -22,11 +22,12 @@ def build_generator(options: Any, weights: str | Path | None = None) -> Generato
     """A network that restores images of any height and width, with random weights or those of a file.
 
     options  a dict as in an option file's "generator", or the finished section
-    weights  a .pth of ours, or as the network's authors publish it; it must hold every weight of the network
+    weights  a .pth file of this suite, or as the network's authors publish it; it must hold every weight of the network
     Raises UserError with a line for each mistake in the options, or where the weights do not fit.
     """
-    section = options if isinstance(options, Options) else parse(GeneratorOptions, options, "generator")
-    network = section.build()
+    if not isinstance(options, NetworkOptions):
+        options = parse(GeneratorOptions, options, "generator")
+    network = options.build()
     if weights is not None:
         load_weights(network, read_state_dict(weights), str(weights), complete=True)
     return network

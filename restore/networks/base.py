@@ -1,4 +1,4 @@
-"""What every network that restores has in common: the options of its section, and what its users ask of it."""
+"""The base of every generator: the options of its section, and the properties that other code reads."""
 
 from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar
@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from options.base import Options
 from restore.networks.padding import crop, pad_to_multiple
+from transforms.sensor.layout import LAYOUTS, Layout
 
 Planes = Annotated[PositiveInt, Field(le=1024)]
 
@@ -21,26 +22,31 @@ class NetworkOptions(Options):
     n_channels: Planes
     """Planes of the image: 4 for packed raw (R, G1, G2, B), 3 for sRGB."""
     in_channels: Planes | None = None
-    """Planes that go in, the image's first; null: the image's alone. 8 with a NoiseLevelMap."""
+    """Planes of the network's input, the image's first; null: n_channels. 8 for packed raw with a NoiseLevelMap."""
     scale: int = Field(default=1, ge=1, le=4)
-    """How many times larger each side of the restored image is than that of the degraded one."""
+    """Side of the restored image / side of the degraded one."""
     use_sigmoid: bool = False
     """Ends with a sigmoid, so that the output lies in 0..1."""
 
     @property
-    @abstractmethod
-    def stages(self) -> tuple[int, ...]:
-        """A number for each stage of the network, which the information file shows as "config"."""
+    def layout(self) -> Layout | None:
+        """What the image's planes are: of the known layouts the one with n_channels planes; None: there is none."""
+        return next((layout for layout in LAYOUTS.values() if layout.channels == self.n_channels), None)
 
-    @abstractmethod
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """One number for each stage of the network; the information file has them as "config"."""
+        raise NotImplementedError
+
     def build(self) -> "Generator":
         """A network with random weights."""
+        raise NotImplementedError
 
 
 class Generator(nn.Module, ABC):
     """Restores (B, in_channels, H, W) -> (B, n_channels, scale * H, scale * W) of the same dtype, for any H and W.
 
-    A network computes in `core`, on images whose sides are multiples of size_multiple; forward pads and crops.
+    The network computes in `core`, on images whose sides are multiples of size_multiple; forward pads and crops.
     Both images show the same area: pixel i of a side of the degraded one has the light around pixel
     scale * i + (scale - 1) / 2 of the restored one. For packed raw these are pixels of the mosaics, not of the planes.
     """
@@ -63,11 +69,11 @@ class Generator(nn.Module, ABC):
         self.n_channels = n_channels
         """Planes of the restored image."""
         self.in_channels = in_channels or n_channels
-        """Planes that go in: those of the degraded image, then others, such as a noise level map."""
+        """Planes of the input: those of the degraded image, then others, such as a noise level map."""
         self.scale = scale
-        """How many times larger each side of the restored image is."""
+        """Side of the restored image / side of the degraded one."""
         self.size_multiple = size_multiple
-        """What H and W are padded to a multiple of [pixels of the degraded image]."""
+        """H and W are padded to a multiple of this [pixels of the degraded image]."""
 
     @property
     def memory_format(self) -> torch.memory_format:

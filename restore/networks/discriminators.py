@@ -1,6 +1,6 @@
-"""Networks that tell clean images from restored ones: their logits are high for what they take for clean.
+"""Networks that tell clean images from restored ones. A high logit means clean.
 
-No sigmoid follows. Losses run them in float32 on float32 images.
+There is no sigmoid at the end. The losses run them in float32 on float32 images.
 """
 
 from abc import ABC, abstractmethod
@@ -30,7 +30,7 @@ class DiscriminatorBase(Options):
 
     @property
     def uses_batch_norm(self) -> bool:
-        """Whether its logits for an image depend on the others of the batch, as no gradient penalty allows."""
+        """Whether an image's logits depend on the other images of the batch; no gradient penalty allows that."""
         return False
 
     @abstractmethod
@@ -46,7 +46,7 @@ class Discriminator(nn.Module, ABC):
         self.smallest_side = smallest_side
 
     def forward(self, image: Tensor) -> Tensor:
-        """UserError where a side is too short."""
+        """Raises UserError where a side is too short."""
         height, width = image.shape[-2:]
         side = self.smallest_side
         if min(height, width) < side:
@@ -104,7 +104,7 @@ class PatchDiscriminator(Discriminator):
     """(B, C, H, W) -> (B, 1, h, w), a logit for each of the overlapping patches; h = H/8 - 2 with 3 layers.
 
     Source: Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017, appendix 6.1.2;
-    theirs sees the input too, this one the image alone. H and W are any from smallest_side on: 24 with 3 layers.
+    theirs gets the degraded image as well, this one does not. H and W are smallest_side or more: 24 with 3 layers.
     """
 
     def __init__(self, options: PatchDiscriminatorOptions, n_channels: int):
@@ -129,7 +129,7 @@ class PatchDiscriminator(Discriminator):
 
 
 class UNetDiscriminator(Discriminator):
-    """(B, C, H, W) -> (B, 1, H, W), a logit for each pixel that has seen its surroundings. H and W are 8 or more.
+    """(B, C, H, W) -> (B, 1, H, W), a logit for each pixel, computed from its surroundings. H and W are 8 or more.
 
     Source: Wang et al., Real-ESRGAN, 2021, section 3.3 and figure 6. Where theirs doubles the size on the way up, this
     one goes to the size that the way down had, so that sides need be no multiple of 8.

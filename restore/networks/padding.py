@@ -1,13 +1,13 @@
-"""Images of any size for networks that halve theirs several times."""
+"""Padding for networks that halve the size of their images several times."""
 
 from torch import Tensor
 from torch.nn import functional
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """(B, C, H, W) -> the same with its last row and column repeated until H and W are multiples [pixels].
+    """(B, C, H, W) with its last row and column repeated until H and W are multiples of `multiple` [pixels].
 
-    The way back is crop. There is no limit to the repetition: an image of one pixel will do.
+    Its inverse is crop. Images of any size can be padded, also one of a single pixel.
     """
     height, width = image.shape[-2:]
     below, right = -height % multiple, -width % multiple

@@ -2,8 +2,8 @@
 
 Source: Zhang et al., Practical Blind Denoising via Swin-Conv-UNet and Data Synthesis, 2022 (arXiv 2203.13278), and the
 network that its authors publish: names, shapes and outputs are theirs, so their weights load unchanged.
-Feature maps are (B, H, W, C) between the layers, which is channels-last memory: convolutions read it as it lies, and a
-1x1 convolution is a linear layer on it.
+Feature maps are (B, H, W, C) between the layers, which is channels-last memory: convolutions use it without a copy, and
+a 1x1 convolution is a linear layer on it.
 """
 
 from collections.abc import Callable
@@ -30,9 +30,9 @@ class SCUNetOptions(NetworkOptions):
     dim: int = Field(default=64, gt=0, le=1024, multiple_of=64)
     """Channels at full resolution, doubled at each halving: a multiple of 64, as half of them go in heads of 32."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)
-    """Stochastic depth: chance that the last block leaves out a branch in training; rises linearly from 0. Use 0.1
-    where a large network learns few photographs by heart, seen by a validation loss that rises while the training loss
-    falls; leave it at 0 where data is plenty or the run short, as it slows learning down."""
+    """Stochastic depth: probability that the last block skips a branch in training. It rises linearly from 0 at the
+    first block. Use 0.1 where a large network learns few photographs by heart, seen by a validation loss that rises
+    while the training loss falls; leave it at 0 where data is plenty or the run short, as it slows learning down."""
     checkpointing: bool = False
     """Keeps only what goes into each block for the gradient, and computes the rest a second time: the same updates with
     a ninth of the activations held and a quarter of the memory at its peak, in 1.4 times the time (config [2] * 7 on 2
@@ -83,7 +83,7 @@ class StochasticDepth(nn.Module):
 class TransformerBlock(nn.Module):
     """Attention within windows, then a perceptron, each as a residual. (B, H, W, C) both ways.
 
-    shifted  moves the windows by half their side, so that information crosses the edges that the block before had.
+    shifted  moves the windows by half their side, so that information crosses the window borders of the block before.
     """
 
     def __init__(self, channels: int, shifted: bool, drop_path: float):
@@ -136,26 +136,27 @@ class Halving(nn.Conv2d):
         return as_planes(super().forward, image)
 
 
-class Doubling(nn.ConvTranspose2d):
-    """Half the channels at twice the resolution. (B, H, W, C) -> (B, 2H, 2W, C/2)."""
+class Doubling(nn.Module):
+    """Half the channels at twice the resolution, by a transposed convolution. (B, H, W, C) -> (B, 2H, 2W, C/2)."""
 
     def __init__(self, channels: int):
-        super().__init__(channels, channels // 2, kernel_size=2, stride=2, bias=False)
+        super().__init__()
+        self.weight = nn.ConvTranspose2d(channels, channels // 2, kernel_size=2, bias=False).weight
 
     def forward(self, image: Tensor) -> Tensor:
-        return as_planes(super().forward, image)
+        return as_planes(lambda planes: functional.conv_transpose2d(planes, self.weight, stride=2), image)
 
 
 def as_planes(layer: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
-    """Applies a layer for (B, C, H, W) to an image that lies as (B, H, W, C), without moving memory."""
+    """Applies a layer for (B, C, H, W) to an image (B, H, W, C), without copying it."""
     return layer(image.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 class SCUNet(Generator):
-    """The published network at scale 1; above, what it computes is added to the image enlarged by interpolation.
+    """The published network at scale 1. At larger scales its output is added to the image enlarged by interpolation.
 
-    In each stage every second block has shifted windows, whatever the image's size: the published code leaves the shift
-    out where a level of its nominal 256x256 input would be no larger than a window, and none is.
+    In each stage every second block has shifted windows, for any size of the image. The published code leaves the shift
+    out on levels no larger than a window, but its nominal 256x256 input has no such level.
     """
 
     channels_last = True
@@ -189,7 +190,7 @@ class SCUNet(Generator):
             self.m_tail = nn.Sequential(nn.Conv2d(dim, self.n_channels, 3, padding=1, bias=False))
         else:
             self.m_up_tail = UpsamplingTail(dim, self.n_channels, self.scale)
-            self.upsampling = BicubicUpsampling(self.n_channels, self.scale)
+            self.upsampling = BicubicUpsampling(self.n_channels, options.layout, self.scale)
 
     def core(self, degraded: Tensor) -> Tensor:
         full = as_planes(self.m_head, degraded.permute(0, 2, 3, 1).contiguous())

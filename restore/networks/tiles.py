@@ -15,15 +15,15 @@ from restore.networks.base import Generator
 def restore_tiled(network: Generator, image: Tensor, tile: int, overlap: int) -> Tensor:
     """The network's output for the whole image, from overlapping tiles with blended borders.
 
-    network  in the mode and on the device that it is in. Tiles begin at multiples of its size_multiple, so that its
-             strides and windows fall on the same pixels as in the whole image
+    network  its mode and its device are kept. Tiles begin at multiples of its size_multiple, so that its strides and
+             windows lie on the same pixels as in the whole image
     image    (in_channels, H, W) or (1, in_channels, H, W) float32. It may lie on the CPU while the network does not: a
              tile at a time is moved, and the result is put together where the image lies
-    tile     longest side of a tile [pixels of the image]; an image that is no larger, either way, passes whole
-    overlap  pixels that neighbours share at least, rounded up to the network's multiple [pixels of the image]: the
-             context that a tile has beyond its part of the result, and the way over which it passes into its neighbour
-    Returns (n_channels, scale * H, scale * W), or with a batch of one where one was given; float32, on image's device.
-    Raises UserError for a negative overlap, and for a tile that leaves no room beside it.
+    tile     longest side of a tile [pixels of the image]. A side of the image that is no longer is not cut
+    overlap  pixels that neighbouring tiles share at least, rounded up to size_multiple [pixels of the image]: context
+             for the network, and the width over which the tiles are blended
+    Returns (n_channels, scale * H, scale * W), with a batch of one where one was given; float32, on image's device.
+    Raises UserError for a negative overlap, and for a tile that is not larger than the overlap.
     """
     multiple, scale = network.size_multiple, network.scale
     _check(tile, overlap, multiple)
@@ -56,9 +56,9 @@ def _check(tile: int, overlap: int, multiple: int) -> None:
 
 
 def _spans(length: int, tile: int, overlap: int, multiple: int) -> list[tuple[int, int]]:
-    """Begin and end of the fewest tiles along a side, as equal as the multiple allows: small tiles waste their overlap.
+    """Begin and end of the fewest tiles along a side, of sizes as equal as the multiple allows.
 
-    Counted in cells of `multiple` pixels, of which neighbours share `shared`, and each tile adds its step.
+    Lengths are counted in cells of `multiple` pixels, of which neighbouring tiles have `shared` in common.
     """
     if length <= tile:
         return [(0, length)]
@@ -77,15 +77,15 @@ def _enlarged(spans: list[tuple[int, int]], scale: int) -> list[tuple[int, int]]
 def _weights(spans: list[tuple[int, int]]) -> list[Tensor]:
     """The weight of each pixel of each span; at every pixel of the side the weights of all spans add up to 1.
 
-    Between two neighbours a ramp goes from 0 to 1 over the middle half of what they share: beyond it, where a tile
-    lacks context most, its pixels do not count. The ramp is no wider than the shortest step between tiles, so that no
-    more than two tiles mix.
+    Between two neighbours the weight changes from 0 to 1 along a ramp over the middle half of the shared pixels. Pixels
+    nearer to a tile's border have the least context and get the weight 0. The ramp is no wider than the shortest step
+    between tiles, so that no more than two tiles are blended.
     """
     neighbours = list(pairwise(spans))
     centres = [(first[1] + second[0]) / 2 for first, second in neighbours]
     halves = [(first[1] - second[0]) / 2 for first, second in neighbours]
     steps = [second[0] - first[0] for first, second in neighbours]
-    width = max(1, min(halves + steps, default=1))  # of 1 pixel it is a hard edge between pixels
+    width = max(1, min([*halves, *steps], default=1))  # of 1 pixel it is a hard edge between pixels
     places = [torch.arange(start, stop, dtype=torch.float64) + 0.5 for start, stop in spans]
     weights = [torch.ones_like(place) for place in places]
     for number, centre in enumerate(centres):

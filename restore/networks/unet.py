@@ -21,8 +21,8 @@ class UNetOptions(NetworkOptions):
     depth: Annotated[PositiveInt, Field(le=64)] = 2
     """3x3 convolutions of each level, on the way down and again on the way up."""
     residual: bool = True
-    """Adds the degraded image to the output, so that the network learns the difference alone. With a scale above 1 it
-    is the image enlarged by bicubic interpolation, and always added."""
+    """Adds the degraded image to the output, so that the network learns the difference alone. A scale above 1 needs it:
+    then the degraded image is enlarged by bicubic interpolation first."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """In training, each channel that goes into the last convolution is set to 0 with this chance, and the others are
     scaled up. There, and by whole channels, since Kong et al. 2022 (Reflash Dropout in Image Super-Resolution) found it
@@ -76,11 +76,12 @@ class UNet(Generator):
         self.halvings = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
         self.doublings = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in steps)
         self.up_levels = nn.ModuleList(convolutions(fine, fine, depth) for fine, _ in steps)
+        self.upsampling: nn.Module = nn.Identity()
         if self.scale == 1:
-            self.tail, self.upsampling = nn.Conv2d(widths[0], self.n_channels, 3, padding=1), nn.Identity()
+            self.tail = nn.Conv2d(widths[0], self.n_channels, 3, padding=1)
         else:
             self.up_tail = UpsamplingTail(widths[0], self.n_channels, self.scale)
-            self.upsampling = BicubicUpsampling(self.n_channels, self.scale)
+            self.upsampling = BicubicUpsampling(self.n_channels, options.layout, self.scale)
         self.dropout = nn.Dropout2d(options.dropout)
         self.ending = nn.Sigmoid() if options.use_sigmoid else nn.Identity()
 

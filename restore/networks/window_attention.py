@@ -1,8 +1,8 @@
 """Self-attention inside windows of 8x8 pixels, on feature maps in window order.
 
-Window order is (B, windows, 64, C): the windows of an image row by row, and within each its pixels row by row. Layer
-norm, perceptron and residual sums care for no order, so a whole transformer branch stays in it: cut once, put together
-once.
+Window order is (B, windows, 64, C): the windows of an image row by row, and the pixels of each window row by row. Layer
+norm, perceptron and residual sums do not depend on the order of pixels. So a transformer block cuts the image into
+windows once, and joins them once at its end.
 """
 
 import torch
@@ -33,20 +33,20 @@ def from_windows(windows: Tensor, height: int, width: int, shift: int) -> Tensor
 
 
 def shift_mask(height: int, width: int, shift: int, device: torch.device) -> Tensor:
-    """(windows, 64, 64): True where query and key share a window only because the shift is cyclic.
+    """(windows, 64, 64): True where query and key are in one window only because the shift is cyclic.
 
-    The shift brings the image's first rows below its last ones and its first columns right of its last: two pixels of a
-    window are neighbours in the image if both or neither came round, in rows and in columns.
+    The shift moves the image's first rows below its last ones, and its first columns to the right of its last ones. Two
+    pixels of a window may see each other if both rows or neither, and both columns or neither, were moved like that.
     """
-    row_came_round = torch.arange(height, device=device) >= height - shift
-    column_came_round = torch.arange(width, device=device) >= width - shift
-    region = 2 * row_came_round[:, None].int() + column_came_round.int()
+    row_wrapped = torch.arange(height, device=device) >= height - shift
+    column_wrapped = torch.arange(width, device=device) >= width - shift
+    region = 2 * row_wrapped[:, None].int() + column_wrapped.int()
     region = to_windows(region[None, :, :, None], shift=0)[0, :, :, 0]
     return region[:, :, None] != region[:, None, :]
 
 
 def relative_position_index() -> Tensor:
-    """(64, 64) int64: which of the 15x15 parameters belongs to the offset query - key, its rows one after another."""
+    """(64, 64) int64: the index of the offset query - key in the 15x15 parameters, flattened row by row."""
     places = torch.cartesian_prod(torch.arange(WINDOW), torch.arange(WINDOW))
     offsets = places[:, None] - places[None, :] + WINDOW - 1
     return offsets[..., 0] * (2 * WINDOW - 1) + offsets[..., 1]
@@ -58,6 +58,9 @@ class WindowAttention(nn.Module):
     windows    (B, windows, 64, C) both ways, C a multiple of 32
     shift_mask (windows, 64, 64), True where a query must not see a key; None where every pixel sees its whole window
     """
+
+    relative_position_index: Tensor
+    no_weight_decay = ("relative_position_params",)
 
     def __init__(self, channels: int):
         super().__init__()
@@ -75,7 +78,8 @@ class WindowAttention(nn.Module):
         bias = self.relative_position_params.flatten(1)[:, self.relative_position_index][None]  # (1, heads, 64, 64)
         if shift_mask is not None:
             bias = bias.masked_fill(shift_mask[:, None], float("-inf"))  # (windows, heads, 64, 64)
-        mixed = attend(*qkv.permute(3, 0, 1, 4, 2, 5), bias)
+        query, key, value = qkv.permute(3, 0, 1, 4, 2, 5)
+        mixed = attend(query, key, value, bias)
         return self.linear(mixed.transpose(2, 3).reshape(batch, count, pixels, channels))
 
 
@@ -83,11 +87,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """softmax(query key^T / sqrt(32) + bias) value.
 
     query, key, value  (B, windows, heads, 64, 32)
-    bias               (windows, heads, 64, 64), or one window's for all
+    bias               (windows, heads, 64, 64), or (1, heads, 64, 64) for all windows
+    Returns (B, windows, heads, 64, 32).
     """
-    if query.is_cuda:  # where only 4-D tensors reach the fused kernels
+    if query.is_cuda:  # the fused kernels take only 4-D tensors
         bias = bias.expand(query.shape[1], -1, -1, -1).repeat(len(query), 1, 1, 1)
-        mixed = functional.scaled_dot_product_attention(*(t.flatten(0, 1) for t in (query, key, value)), bias)
+        mixed = functional.scaled_dot_product_attention(
+            query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), attn_mask=bias
+        )
         return mixed.view_as(value)
     logits = (query * HEAD_DIM**-0.5) @ key.mT
     logits += bias

@@ -1,10 +1,11 @@
-"""What a run leaves in its folder: models to use, each with its information file, and the state to go on from."""
+"""The folder of a run: models, each with its information file, and the state to continue from."""
 
 import io
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 from options.errors import Diverged, UserError
 from restore.compute.process import Process
 from restore.files.atomic import cannot_be_made, make_folder, remove_unfinished, write_atomically
-from restore.runs.information import hash_of
+from restore.runs.information import file_of_these_weights, hash_of
 from restore.runs.lock import locked
 from restore.training.guard import non_finite_part
 from restore.training.option_file import TrainingOptions
@@ -25,16 +26,17 @@ STATE = "state.pth"
 OPTIONS = "options.json"
 LOCK = ".lock"
 ROOT = Path("model_zoo")
+MODEL = re.compile(r"model_(\d+)\.(pth|json)")
 
 
 class Checkpoints:
-    """The folder of a run. Of several processes that train together only the first writes.
+    """The folder of a run. If several processes train together, only the first writes.
 
-    model_<iteration>.pth, .json   the generator's weights at a savepoint, and how they were made
-    best.pth, best.json            those with the lowest validation loss
+    model_<iteration>.pth, .json   the generator's weights at a savepoint that is kept, and how they were made
+    best.pth, best.json            the model with the lowest validation loss
     state.pth                      all that an identical continuation needs
-    options.json                   the options as resolved, runnable again as they are
-    .lock                          while a process trains
+    options.json                   the options as resolved, itself an option file
+    .lock                          exists while a process trains
     """
 
     def __init__(self, folder: Path, options: TrainingOptions, process: Process):
@@ -44,26 +46,55 @@ class Checkpoints:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """The run is this process's while it is entered. UserError where another process trains it."""
+        """Locks the folder while the block runs. UserError if another process trains this run."""
         if not self.process.first:
             yield
             return
         with locked(self.folder / LOCK, str(self.folder)):
             remove_unfinished(self.folder)
             self.save_options()
+            self._mend_best()
             yield
 
-    def save_model(self, iteration: int, weights: dict[str, Tensor], information: dict, best: bool) -> None:
-        """Writes a savepoint's model and its information, and once more as the best if it is.
+    def _mend_best(self) -> None:
+        """After a kill between best.pth and best.json: writes the best.json that belongs to best.pth."""
+        path = self.folder / "best.json"
+        if (own := file_of_these_weights(path)) != path:
+            self._write(path.name, own.read_bytes())
 
-        Killed between best.pth and best.json, it leaves files of two savepoints. By the hash of the weights the reader
-        sees that, and finds the right information beside the model of the iteration, which is written before.
+    def save_model(self, iteration: int, weights: dict[str, Tensor], information: dict[str, Any], best: bool) -> None:
+        """Writes a savepoint's model and its information file; the best model also as best.pth and best.json.
+
+        A process that is killed between best.pth and best.json leaves files of two savepoints. A reader recognises this
+        by the hash of the weights, and finds the right information file beside model_<iteration>.pth, written before.
         """
         content = _serialised(weights)
-        told = json.dumps(information | {"weights_hash": hash_of(content)}, indent=2, allow_nan=False).encode()
+        text = _as_json(information | {"weights_hash": hash_of(content)})
         for name in (f"model_{iteration}", "best") if best else (f"model_{iteration}",):
             self._write(f"{name}.pth", content)
-            self._write(f"{name}.json", told)
+            self._write(f"{name}.json", text)
+
+    def remove_models(self, last: int, stays: Callable[[int], bool]) -> None:
+        """Removes the models of all savepoints but so many last ones and those of the iterations that stay.
+
+        The weights go first: a process killed between leaves no weights without their information.
+        """
+        if not self.process.first:
+            return
+        found = {int(match[1]) for file in self.folder.iterdir() if (match := MODEL.fullmatch(file.name))}
+        for iteration in sorted(found)[:-last]:
+            if not stays(iteration):
+                with suppress(OSError):  # to be tried again at the next savepoint
+                    for kind in ("pth", "json"):
+                        (self.folder / f"model_{iteration}.{kind}").unlink(missing_ok=True)
+
+    def best_weights(self) -> dict[str, Tensor]:
+        """The weights of the best model so far."""
+        return torch.load(self.folder / "best.pth", map_location="cpu", weights_only=True)
+
+    def add_to_best(self, **found: Any) -> None:
+        """Adds what was found out about the best model to its information."""
+        self._write("best.json", _as_json(self.best() | found))
 
     def best(self) -> dict[str, Any]:
         """The information of the best model so far; empty before the first savepoint with a finite loss."""
@@ -71,23 +102,23 @@ class Checkpoints:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def save_options(self) -> None:
-        """Writes the options as resolved, a whole option file."""
+        """Writes the options as resolved, as an option file."""
         self._write(OPTIONS, self.options.model_dump_json(by_alias=True, indent=2).encode())
 
     def save_state(self, state: dict[str, Any]) -> None:
-        """Writes the state in the place of the last. Raises Diverged, and writes nothing, where it is not finite."""
+        """Replaces the saved state by this one. Raises Diverged, and writes nothing, if it is not finite."""
         if place := non_finite_part(state):
             raise Diverged(f"the state to save is not finite ({place})")
         self._write(STATE, _serialised(state))
 
     def load_state(self) -> dict[str, Any]:
-        """The last state written. UserError if there is none or it cannot be read."""
+        """The saved state. UserError if there is none or it cannot be read."""
         path = self.folder / STATE
         if not path.exists():
-            raise UserError(f"{path}: not there, so nothing was saved to continue from; start the run anew")
+            raise UserError(f"{path}: not there, so there is no state to continue from; start a new run")
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for a file that is damaged or not its own
+        except Exception as error:  # torch raises many kinds for damaged and foreign files
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{path}: cannot be read ({reason}); continue from another run") from error
         if not isinstance(state, dict):
@@ -97,43 +128,53 @@ class Checkpoints:
     def _write(self, name: str, content: bytes) -> None:
         if not self.process.first:
             return
-        if not self.folder.exists():  # deleted while the run goes on: made anew, so that it can be continued
+        if not self.folder.exists():  # deleted during the run: made again, so that the run can be continued
             make_folder(self.folder)
             self.save_options()
         write_atomically(self.folder / name, content)
 
 
 def named_run(name: str) -> Path:
-    """The folder of a new run of this name. UserError if the name makes no folder."""
+    """The folder of a new run of this name. UserError if the name cannot be a folder's."""
     if not name.strip() or name == ".." or Path(name).name != name or "\0" in name or len(os.fsencode(name)) > 255:
         raise UserError(f'run name: "{name[:80]}" given; a run\'s name is one folder name, without "/"')
     return ROOT / name
 
 
 def refuse_existing(folder: Path) -> None:
-    """UserError if the folder exists: no run writes into another's."""
+    """UserError if the folder exists: no run writes into the folder of another."""
     if folder.exists():
         raise UserError(f"run name: {folder} exists; choose another name, or continue that run")
 
 
 def make_run_folder(folder: Path | None = None) -> Path:
-    """Makes a new run's folder, by default model_zoo/<date and time>, with a number where that is another run's.
+    """Makes the folder of a new run and returns it. UserError if it exists.
 
-    UserError if the folder given exists.
+    None: model_zoo/<date and time>, with a number behind it if another run has that folder.
     """
+    if folder is not None:
+        if not _made(folder):
+            refuse_existing(folder)
+        return folder
     dated = ROOT / f"{datetime.now():%Y_%m_%d_%H_%M_%S}"
-    candidates = [folder] if folder else chain([dated], (dated.with_name(f"{dated.name}_{n}") for n in count(2)))
-    for candidate in candidates:
-        make_folder(candidate.parent)
-        try:
-            candidate.mkdir()
-            return candidate
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise cannot_be_made(candidate, error) from error
-    refuse_existing(folder)
-    raise AssertionError
+    candidates = chain([dated], (dated.with_name(f"{dated.name}_{n}") for n in count(2)))
+    return next(candidate for candidate in candidates if _made(candidate))
+
+
+def _made(folder: Path) -> bool:
+    """Makes a folder; False if it exists already."""
+    make_folder(folder.parent)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise cannot_be_made(folder, error) from error
+    return True
+
+
+def _as_json(information: dict[str, Any]) -> bytes:
+    return json.dumps(information, indent=2, allow_nan=False).encode()
 
 
 def _serialised(content: Any) -> bytes:

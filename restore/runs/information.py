@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,14 @@ SOFTWARE = ("torch", "torchvision", "numpy", "scikit-image")
 FAMILIES = {"pixel": "Pixel", "gan": "GAN", "feature": "Feature"}
 
 
-def describe(options: TrainingOptions, report: ValidationReport, **progress: float | None) -> dict[str, Any]:
-    """The information file of a savepoint; design.md's contract names its keys.
+def describe(options: TrainingOptions, report: ValidationReport, **progress: float | bool | None) -> dict[str, Any]:
+    """The information file of a savepoint's model.
 
+    options   as they are in the stage that the run is in
     progress  epoch, iteration, total_iterations, duration [minutes], last_learning_rate, number_params, n_imgs_train,
-              n_imgs_test, final_test_loss (the training loss at that point)
-    Beyond the contract: the metrics of the restored images and of the images as they went in, the generator's whole
-    section, seed, amp, software, and all terms of the loss.
+              n_imgs_test, final_test_loss (the training loss at that point), stopped_early (whether the run ended here
+              although more iterations were asked for)
+    "validation" holds the metrics of the restored images and those of the degraded images, for comparison.
     """
     generator = options.generator
     return {
@@ -47,31 +49,34 @@ def describe(options: TrainingOptions, report: ValidationReport, **progress: flo
         "batch_size": options.batch_size,
         "loss_info": _loss_info(options),
         "optimizer": options.optimizer.class_name,
-        "initial_learning_rate": options.optimizer.initial_learning_rate,
+        "initial_learning_rate": options.optimizer.initial_learning_rate * options.optimizer.scale(options.batch_size),
         **options.scheduler.information(),
         "amp": options.amp,
+        "ema": options.ema and options.ema.model_dump(mode="json"),
         "seed": options.seed,
         **options.model_dump(mode="json", include={"training_path", "testing_path"}),
         "transforms_train": _numbered(options.transforms_train),
         "transforms_test": _numbered(options.transforms_test),
         "final_val_loss": report.loss,
         "validation": {"restored": report.restored, "degraded": report.degraded},
-        "software": {
-            "python": platform.python_version(),
-            "opencv": cv2.__version__,
-            **{name: version(name) for name in SOFTWARE},
-        },
+        "software": software_versions(),
     }
 
 
-class Information:
-    """What using a model takes, read from its information file.
+def software_versions() -> dict[str, str]:
+    """Of what a result may depend on."""
+    versions = {name: version(name) for name in SOFTWARE}
+    return {"python": platform.python_version(), "opencv": cv2.__version__, **versions}
 
-    Raises UserError if the file is missing, is not JSON, or lacks what using the model takes.
+
+class Information:
+    """What is needed to use a model, read from its information file.
+
+    Raises UserError if the file is missing, is not JSON, or lacks something that is needed.
     """
 
     def __init__(self, path: Path):
-        path = _told_of_these_weights(path)
+        path = file_of_these_weights(path)
         if not path.exists():
             raise UserError(
                 f"{path}: not there, and it says how to use the model; put the information file beside the weights, "
@@ -84,9 +89,9 @@ class Information:
         steps = self.data.get("transforms_test", {})
         steps = list(steps.values()) if isinstance(steps, dict) else steps
         self.chain = Pipeline(tuple(parse(list[TransformOptions], steps, f"{path}: transforms_test")))
-        """The chain that the model was validated with; of no transforms where the file has none."""
+        """The transforms that the model was validated with; none if the file names none."""
         self.layout = self._layout(path)
-        """Of what goes in, but for conditioning, and of what comes out."""
+        """The layout of the degraded image, without conditioning planes, and of the restored image."""
 
     def _layout(self, path: Path) -> Layout:
         name = self.data.get("layout", self.chain.layout.name)
@@ -103,19 +108,23 @@ class Information:
 
 
 def hash_of(weights: bytes) -> str:
-    """What tells a file of weights apart: "weights_hash" in its information file."""
+    """A hash of a weights file's content, the key "weights_hash" of its information file."""
     return hashlib.blake2b(weights, digest_size=16).hexdigest()
 
 
-def _told_of_these_weights(path: Path) -> Path:
-    """best.json, unless a run was killed between best.pth and it: then the file of the same weights' iteration."""
+def file_of_these_weights(path: Path) -> Path:
+    """The information file that belongs to the weights beside path.
+
+    A run that was killed between writing best.pth and best.json has a best.json of older weights. Then it is the
+    model_<iteration>.json with the hash of best.pth.
+    """
     weights = path.with_suffix(".pth")
-    told = _weights_hash(path)
-    if path.name != "best.json" or told is None or not weights.is_file():
+    recorded = _weights_hash(path)
+    if path.name != "best.json" or recorded is None or not weights.is_file():
         return path
-    own = hash_of(weights.read_bytes())
-    others = path.parent.glob("model_*.json") if told != own else ()
-    return next((other for other in others if _weights_hash(other) == own), path)
+    actual = hash_of(weights.read_bytes())
+    others = path.parent.glob("model_*.json") if recorded != actual else ()
+    return next((other for other in others if _weights_hash(other) == actual), path)
 
 
 def _weights_hash(path: Path) -> str | None:
@@ -126,7 +135,7 @@ def _weights_hash(path: Path) -> str | None:
 
 
 def _loss_info(options: TrainingOptions) -> dict[str, Any]:
-    """The first term of each family under the contract's keys, and all terms by their names."""
+    """The first term of each family under fixed keys, then all terms by their names."""
     info: dict[str, Any] = {}
     for family, spelled in FAMILIES.items():
         first = next((term for term in options.losses.values() if term.family == family), None)
@@ -135,5 +144,5 @@ def _loss_info(options: TrainingOptions) -> dict[str, Any]:
     return {**info, "terms": {name: term.model_dump(mode="json") for name, term in options.losses.items()}}
 
 
-def _numbered(sections: list[Options]) -> dict[str, dict[str, Any]]:
+def _numbered(sections: Sequence[Options]) -> dict[str, dict[str, Any]]:
     return {str(number): section.model_dump(mode="json") for number, section in enumerate(sections)}

@@ -1,4 +1,4 @@
-"""A lock on a run's folder, so that two processes do not continue one run at once."""
+"""A lock on a run's folder, so that no two processes train the same run."""
 
 import errno
 import fcntl
@@ -13,10 +13,11 @@ from restore.files.paths import printable
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Holds a lock file while it is entered. UserError where another process holds it; a dead process holds nothing.
+    """Holds a lock file while the block runs. The lock of a process ends with the process.
 
     what  what is locked, for the message
-    Raises SaveError where the file cannot be made. A file system that has no locks refuses nobody.
+    Raises UserError if another process holds it, SaveError if the file cannot be made. On a file system without locks
+    nothing is locked.
     """
     try:
         file = path.open("a+")
@@ -24,12 +25,12 @@ def locked(path: Path, what: str) -> Iterator[None]:
         raise SaveError(f"{printable(path)}: cannot be made ({error.strerror}); allow writing there") from error
     with file:
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # this process's alone: its workers may outlive it
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not inherited by workers, which may outlive this process
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 file.seek(0)
                 holder = file.read().strip()
-                raise UserError(f"{what}: in use by the process {holder}; wait for its end or stop it") from None
+                raise UserError(f"{what}: in use by process {holder}; wait until it ends, or stop it") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -1,49 +1,64 @@
-"""All that a run says: on the console, live, and in TensorBoard."""
+"""All that a run says: on the console, live, in its folder and in its trackers."""
 
 import math
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from restore.data.batches import Batches
+from restore.data.batches import Batch
 from restore.evaluation.validation import ValidationReport
-from restore.files.atomic import make_folder
+from restore.runs.card import model_card
+from restore.runs.curves import PICTURE, Curves
+from restore.tracking.base import TrackedRun
+from restore.tracking.tensorboard import LOGS
+from restore.tracking.trackers import Trackers
+from restore.training.assembly import Parts
+from restore.training.option_file import TrainingOptions
 
-LOGS = Path("tensorboard_logs")
 CURVES_EVERY = 10  # iterations between two points of a curve, each the mean of those between
 LINES_EVERY = 10.0  # seconds between two lines where there is no terminal for a live bar
-PICTURES = "validation/degraded_restored_clean"  # one tag for all savepoints: a slider goes through time
+PICTURES = "validation/strip_degraded_restored_clean"  # one tag for all savepoints: a slider goes through time
 
 
 class Logbook:
-    """The console and TensorBoard of a run.
+    """The console, the curves and the trackers of a run.
 
-    name              the run's; TensorBoard's files go to tensorboard_logs/<name>
-    iteration, until  the last update done and the last to do
-    batches           what the updates are made from; of several processes that share them only the first speaks
-    print_line        takes a line for the user
+    folder      the run's; TensorBoard's files go to tensorboard_logs/<its name>
+    parts       what is trained, as it is to go on; of several processes that share the batches only the first speaks
+    print_line  takes a line for the user
     """
 
-    def __init__(self, name: str, iteration: int, until: int, batches: Batches, print_line: Callable[[str], None]):
-        self.first = batches.process.first
+    def __init__(self, folder: Path, options: TrainingOptions, parts: Parts, print_line: Callable[[str], None]):
+        self.folder = folder
+        self.options = options
+        self.parts = parts
+        self.process = parts.batches.process
         self.print_line = print_line
-        self.folder, self.begun_at = LOGS / name if self.first else None, iteration
-        self.batch_size = batches.batch_size
-        self.device = batches.device
-        self.until = until
-        hidden = not (self.first and sys.stderr.isatty())
-        self.bar = tqdm(total=until, initial=iteration, unit="it", dynamic_ncols=True, disable=hidden)
+        self.device = parts.trainer.device
+        self.until = parts.timetable.last
+        iteration = parts.trainer.iteration
+        hidden = not (self.process.first and sys.stderr.isatty())
+        self.bar = tqdm(total=self.until, initial=iteration, unit="it", dynamic_ncols=True, disable=hidden)
         self.recent, self.since_savepoint = MeanTerms(), MeanTerms()
-        self.noted = iteration
-        self.noted_at = self.line_at = time.monotonic()
+        self.pace = Pace(iteration)
+        self.line_at = time.monotonic()
+
+    def watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches, while it is noted how many images they hold and how long they are waited for."""
+        while True:
+            asked = time.monotonic()
+            batch = next(batches, None)
+            if batch is None:
+                return
+            self.pace.waited += time.monotonic() - asked
+            self.pace.images += len(batch.degraded) * self.process.count
+            yield batch
 
     def progress(self, iteration: int, terms: Mapping[str, Tensor | float], notices: list[str]) -> None:
         """Takes the terms of an update; now and then draws a point of each curve and shows how far the run is."""
@@ -54,54 +69,60 @@ class Logbook:
         self.bar.update()
         if iteration % CURVES_EVERY and iteration != self.until:
             return
-        now = time.monotonic()
-        speed = (iteration - self.noted) / (now - self.noted_at)
-        self.noted, self.noted_at = iteration, now
-        means = self.recent.take() | {"speed/images_per_second": speed * self.batch_size}
-        for name, value in means.items():
-            self.curves.scalar(name, value, iteration)
+        speed, self.pace = self.pace.until(iteration), Pace(iteration)
+        means = self.recent.take() | {f"speed/{name}": value for name, value in speed.items()}
+        self._draw(means, iteration)
         status = self._status(means)
         self.bar.set_postfix_str(status, refresh=False)
+        now = time.monotonic()
         if self.bar.disable and now - self.line_at >= LINES_EVERY:
             self.line_at = now
-            left = tqdm.format_interval((self.until - iteration) / speed)
-            self.say(f"iteration {iteration}/{self.until}, {speed:.2f} it/s, {status}, {left} left")
+            per_second = speed["iterations_per_second"]
+            left = tqdm.format_interval((self.until - iteration) / per_second)
+            self.say(f"iteration {iteration}/{self.until}, {per_second:.2f} it/s, {status}, {left} left")
 
     def went_back(self, iteration: int, text: str) -> None:
         """The run goes on from an earlier iteration; the text says why."""
         self.say(text)
+        self.trackers.forget_after(iteration)
         self.curves.forget_after(iteration)
         self.recent, self.since_savepoint = MeanTerms(), MeanTerms()
         self.bar.update(iteration - self.bar.n)
-        self.noted, self.noted_at = iteration, time.monotonic()
+        self.pace = Pace(iteration)
 
     def validation(self, iteration: int, report: ValidationReport, best: bool) -> None:
         """Draws and prints what a savepoint's validation measured."""
-        self.curves.scalar("validation/loss", report.loss, iteration)
-        for images, metrics in (("restored", report.restored), ("degraded", report.degraded)):
-            for name, value in metrics.items():
-                self.curves.scalar(f"validation_{name}/{images}", value, iteration)
-        self.curves.image(PICTURES, report.pictures, iteration)
-        self.curves.flush()
+        restored = {"loss": report.loss} | report.restored
+        values = {f"validation/{name}": value for name, value in restored.items()}
+        values |= {f"degraded/{name}": value for name, value in report.degraded.items()}
+        values |= {f"best_model/{name}": value for name, value in restored.items() if best}
+        self._draw(values, iteration)
+        self.trackers.image(PICTURES, report.pictures, iteration)
+        self.settle(iteration)
         gains = ", ".join(
             f"{name} {report.degraded[name]:.4g} -> {value:.4g}" for name, value in report.restored.items()
         )
         self.say(f"iteration {iteration}/{self.until}: validation loss {report.loss:.5f}, {gains}{', best' * best}")
-        self.noted, self.noted_at = iteration, time.monotonic()  # the speed is that of the training alone
+        self.pace = Pace(iteration)  # the speed is that of the training alone
+
+    def settle(self, iteration: int) -> None:
+        """The run's state is saved, so what was drawn up to this iteration stays true and is written."""
+        self.trackers.settle(iteration)
+        if self.process.first:
+            self.curves.write()
 
     def summary(self, run: Path, best: Mapping[str, Any]) -> None:
         """The last words of a run that came to its end: how good its best model is, and where to look."""
         if not best:
             self.say(f"{run}: no savepoint had a finite loss, so there is no best model")
             return
-        metrics = best["validation"]
-        kind = "psnr_raw" if "psnr_raw" in metrics["restored"] else "psnr_srgb"
-        noisy, restored = metrics["degraded"][kind], metrics["restored"][kind]
+        measured = f"on {best['n_imgs_test']} validation photographs: {_gain(best['validation'])}\n"
+        if held_out := best.get("held_out"):
+            measured += f"on {held_out['n_imgs']} photographs that were held out: {_gain(held_out)}\n"
         self.say(
-            f"best model, of iteration {best['iteration']}, on {best['n_imgs_test']} validation photographs: "
-            f"noisy PSNR {noisy:.2f} dB, restored PSNR {restored:.2f} dB ({restored - noisy:+.2f} dB, {kind[5:]})\n"
+            f"best model, of iteration {best['iteration']}, {measured}"
             f"weights and how they were made: {run / 'best.pth'}, {run / 'best.json'}\n"
-            f"curves and pictures: tensorboard --logdir {LOGS}\n"
+            f"curves and pictures: tensorboard --logdir {LOGS}; the curves alone: {run / PICTURE}\n"
             f"use it: python -m restore.test --model {run} --input <folder of photographs> --output results"
         )
 
@@ -111,89 +132,62 @@ class Logbook:
 
     def say(self, text: str) -> None:
         """A line for the user that does not break the live bar."""
-        if self.first:
+        if self.process.first:
             with tqdm.external_write_mode():
                 self.print_line(text)
 
     def __enter__(self) -> "Logbook":
-        self.former = threading.excepthook
-        threading.excepthook = self._on_failed_thread
-        self.curves = Curves(self.folder, self.begun_at, self.say)
+        iteration = self.parts.trainer.iteration
+        self.curves = Curves(self.folder, iteration, self.say)
+        card, options = model_card(self.options, self.parts), self.options.model_dump(mode="json", by_alias=True)
+        run = TrackedRun(self.folder, iteration, options, card) if self.process.first else None
+        self.trackers = Trackers(run, self.options.trackers, self.say)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
-        self.curves.close()
-        threading.excepthook = self.former
+        if self.process.first:
+            self.curves.write(last=True)
+        self.trackers.close()
 
-    def _on_failed_thread(self, failure: threading.ExceptHookArgs) -> None:
-        """Of TensorBoard's writing thread a traceback would say what the curves' warning says in a line."""
-        if not type(failure.thread).__module__.startswith("tensorboard."):
-            self.former(failure)
+    def _draw(self, values: Mapping[str, float], iteration: int) -> None:
+        self.trackers.scalars(values, iteration)
+        self.curves.add(values, iteration)
 
     def _status(self, means: Mapping[str, float]) -> str:
         parts = [
             f"{means['speed/images_per_second']:.1f} images/s",
             f"loss {means.get('loss/total', math.nan):.4g}",
             f"lr {means['learning_rate/generator']:.3g}",
+            f"waiting for data {means['speed/waiting_for_data']:.0%}",
         ]
         if self.device.type == "cuda":
             parts.append(f"GPU {torch.cuda.max_memory_allocated(self.device) / 2**30:.1f} GiB")
         return ", ".join(parts)
 
 
-class Curves:
-    """TensorBoard's files. They are not the training: where they cannot be written a line says so, and it goes on.
+def _gain(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    """The PSNR of the degraded and of the restored images."""
+    kind = "psnr_raw" if "psnr_raw" in metrics["degraded"] else "psnr_srgb"
+    degraded, restored = metrics["degraded"][kind], metrics["restored"][kind]
+    return f"noisy PSNR {degraded:.2f} dB, restored PSNR {restored:.2f} dB ({restored - degraded:+.2f} dB, {kind[5:]})"
 
-    folder     where they go; None: nowhere
-    iteration  the last update done. A run that was killed goes on from its last state: what was drawn after that is
-               forgotten.
-    """
 
-    def __init__(self, folder: Path | None, iteration: int, say: Callable[[str], None]):
-        self.folder = folder
-        self.say = say
-        self.writer: SummaryWriter | None = None
-        if folder:
-            self._open(iteration)
+class Pace:
+    """How fast updates are made, and what part of the time they wait for batches, by the training process's clock."""
 
-    def scalar(self, name: str, value: float, iteration: int) -> None:
-        self._write(lambda writer: writer.add_scalar(name, value, iteration))
+    def __init__(self, iteration: int):
+        self.iteration, self.since = iteration, time.monotonic()
+        self.images, self.waited = 0, 0.0
 
-    def image(self, name: str, image: Tensor, iteration: int) -> None:
-        """image  (3, H, W) sRGB 0..1"""
-        self._write(lambda writer: writer.add_image(name, image, iteration))
-
-    def flush(self) -> None:
-        self._write(lambda writer: writer.flush())
-
-    def close(self) -> None:
-        self._write(lambda writer: writer.close())
-
-    def forget_after(self, iteration: int) -> None:
-        """What was drawn for later iterations is not shown: they are done once more."""
-        if self.writer:
-            self.close()
-            self._open(iteration)
-
-    def _open(self, iteration: int) -> None:
-        try:
-            self.writer = SummaryWriter(
-                str(make_folder(self.folder.parent) / self.folder.name), purge_step=iteration + 1
-            )
-        except Exception as error:
-            self._give_up(error)
-
-    def _write(self, action: Callable[[SummaryWriter], object]) -> None:
-        try:
-            if self.writer:
-                action(self.writer)
-        except Exception as error:  # of any kind: whatever TensorBoard's writing thread met
-            self._give_up(error)
-
-    def _give_up(self, error: Exception) -> None:
-        self.writer = None
-        self.say(f"warning: {self.folder}: TensorBoard's curves cannot be written ({error}); the run goes on without")
+    def until(self, iteration: int) -> dict[str, float]:
+        """The pace from the first iteration to this one."""
+        seconds = time.monotonic() - self.since
+        return {
+            "images_per_second": self.images / seconds,
+            "iterations_per_second": (iteration - self.iteration) / seconds,
+            "waiting_for_data": min(1.0, self.waited / seconds),
+        }
 
 
 class MeanTerms:

@@ -1,4 +1,4 @@
-"""Going on where a run stopped: what may change, what its state holds, and whether the state fits."""
+"""Continuing a run: which options may change, what its state holds, and loading it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,27 +9,37 @@ from restore.runs.checkpoints import OPTIONS
 from restore.training.assembly import Parts
 from restore.training.guard import non_finite_part
 
-CHANGEABLE = ("accumulation", "total_epochs", "total_iterations", "validate_every", "workers")
-"""Keys of the option file that a continued run can follow; all else it goes on with as it was begun."""
+CHANGEABLE = (
+    "accumulation",
+    "early_stopping",
+    "held_out_path",
+    "keep",
+    "total_epochs",
+    "total_iterations",
+    "trackers",
+    "validate_every",
+    "workers",
+)
+"""Keys of the option file that may change when a run is continued."""
 
 
 def refuse_changes(overrides: list[str]) -> None:
-    """UserError for overrides that a continued run could not follow: its state holds the rest as it was begun."""
+    """UserError for an override of another key."""
     keys = [override.partition("=")[0] for override in overrides]
-    if changed := [key for key in keys if key not in CHANGEABLE]:
+    if changed := [key for key in keys if key.partition(".")[0] not in CHANGEABLE]:
         raise UserError(
-            *(f"--set {key}: a run is continued as it was begun; start a new one with -opt" for key in changed),
+            *(f"--set {key}: cannot change when a run is continued; start a new run with -opt" for key in changed),
             f"with --resume only {', '.join(CHANGEABLE)} can be set",
         )
 
 
 def state_of(parts: Parts) -> dict[str, Any]:
-    """The trainer's state, and which photographs it was trained on."""
+    """The trainer's state, and a fingerprint of the training photographs."""
     return parts.trainer.state() | {"photographs": parts.batches.samples.fingerprint()}
 
 
 def continue_from(state: dict[str, Any], parts: Parts, run: Path, say: Callable[[str], None]) -> None:
-    """Takes a run's state back, and says so if the photographs have changed. UserError if the state does not fit."""
+    """Loads a run's state. Warns if the photographs have changed. UserError if the state does not fit the options."""
     try:
         if place := non_finite_part(state):
             raise ValueError(f"its {place} is not finite")
@@ -39,4 +49,4 @@ def continue_from(state: dict[str, Any], parts: Parts, run: Path, say: Callable[
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{run}: its state does not fit its {OPTIONS} ({reason}); start a new run") from None
     if photographs != parts.batches.samples.fingerprint():
-        say("warning: the training photographs have changed: the run goes on, but not as an undisturbed one would")
+        say("warning: the training photographs have changed: the run continues, but its result will differ")

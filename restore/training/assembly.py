@@ -1,4 +1,4 @@
-"""The sections of an option file -> the finished parts of a run."""
+"""Builds the parts of a run from its options."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -12,26 +12,37 @@ import transforms
 from losses import Render
 from options.errors import UserError
 from restore.compute.process import Process
-from restore.data.batches import Batches, Samples, ValidationBatches
+from restore.data.batches import Batches, Samples, Stage, ValidationBatches
 from restore.data.sources import Source
-from restore.data.store import STORE, clean_store, open_photographs
+from restore.data.store import STORE, Photograph, clean_store, open_photographs
+from restore.files.paths import printable
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
+from restore.training.fine_tuning import freeze, rate_factors
 from restore.training.guard import non_finite_part
+from restore.training.lengths import RunLength
 from restore.training.option_file import TrainingOptions
 from restore.training.precision import choose_precision
+from restore.training.rates import Schedule
+from restore.training.savepoints import Patience
+from restore.training.stages import Restarting, begins
 from restore.training.timetable import Timetable
 from restore.training.trainer import Trainer
 from transforms import Layout, unconditioned
 
+PURPOSES = {"training_path": "training", "testing_path": "validation", "held_out_path": "held out"}
+NAMED = 10  # photographs, in mistakes of one kind
+
 
 class Parts(NamedTuple):
-    """What a run is made of."""
+    """The parts of a run."""
 
     trainer: Trainer
     batches: Batches
     validation: ValidationBatches
+    held_out: ValidationBatches | None
     timetable: Timetable
+    patience: Patience
 
 
 def assemble(
@@ -42,45 +53,67 @@ def assemble(
     resumed: bool = False,
     process: Process = Process(),
 ) -> Parts:
-    """Builds and loads everything before anything is written. UserError where a file or a choice does not do.
+    """Builds and loads all parts, and makes no run's folder. UserError for a file or option that cannot be used.
 
-    say      takes a line for the user: what was found, loaded and chosen
-    anomaly  whether the layer is looked for where a loss or gradient ceases to be finite
-    resumed  whether a state will be loaded, which has the generator's weights
+    say      called with messages for the user: what was found, loaded and chosen
+    anomaly  name the layer in which a loss or gradient that is not finite arose
+    resumed  the caller will load a state, which holds the generator's weights
     process  which process of the run this is
     """
     torch.manual_seed(options.seed)
-    chain = transforms.build(options.transforms_train, "transforms_train")
+    stages = [options.of_stage(number) for number in range(len(options.stages or [None]))]
+    chains = [transforms.build(stage.transforms_train, "transforms_train") for stage in stages]
     chain_test = transforms.build(options.transforms_test, "transforms_test")
     generator = build_generator(options.generator)
     say(f"generator: {options.generator.class_name}, {count_parameters(generator):,} parameters")
     if options.pretrained_model and not resumed:
-        report = load_weights(generator, read_state_dict(options.pretrained_model), options.pretrained_model)
-        say(f"pretrained_model: {report}")
+        weights = read_state_dict(options.pretrained_model)
+        say(f"pretrained_model: {load_weights(generator, weights, options.pretrained_model, adapt=True)}")
+    if frozen := freeze(generator, options.freeze):
+        say(f"freeze: {frozen:,} parameters stay as they are, {count_parameters(generator) - frozen:,} are trained")
+    factors = rate_factors(generator, options.learning_rate_factors)
     channels = options.generator.n_channels
-    loss = losses.build(options.losses, channels, _rendering(chain.layout))
+    loss = losses.build(options.losses, channels, _rendering(chain_test.layout))
     for warning in loss.warnings:
         say(f"warning: {warning}")
-    discriminator = options.discriminator.build(channels) if loss.adversarial else None
+    discriminator = options.discriminator.build(channels) if options.discriminator and loss.adversarial else None
     pixel_only = all(term.family == "pixel" for term in loss.sections.values())
     precision = choose_precision(options.amp, device, generator.half_precision_safe, pixel_only)
     say(f"precision: {precision.why}")
     scale = options.generator.scale
-    training = _samples(options.training_path, chain, scale, options.seed, "training", say)
-    validation = _samples(options.testing_path, chain_test, scale, options.seed, "validation", say)
+    largest = max(chains, key=lambda chain: chain.smallest_image())  # what it leaves out is left out of all stages
+    training = _photographs(options.training_path, largest, scale, "training_path", say)
+    validation = _photographs(options.testing_path, chain_test, scale, "testing_path", say)
+    held_out = _photographs(options.held_out_path or [], chain_test, scale, "held_out_path", say)
+    _refuse_seen(held_out, training, validation)
     if line := clean_store():
         say(line)
-    batches = Batches(training, options.batch_size, options.workers, device, process)
-    timetable = Timetable(options, batches.per_epoch)
+
+    def for_validation(photographs: list[Photograph]) -> ValidationBatches:
+        samples = Samples(photographs, chain_test.tail, options.seed, "validation")
+        return ValidationBatches(samples, options.workers, device)
+
+    samples = [Samples(training, chain.tail, options.seed, "training") for chain in chains]
+    sizes = [stage.batch_size for stage in stages]
+    parts_of_run = zip(begins(options.stages or []), samples, sizes, strict=True)
+    batches = Batches(
+        [Stage(*part) for part in parts_of_run], options.workers, device, process, options.crops_per_photograph
+    )
+    timetable = Timetable(options, batches)
+    if timetable.warning:
+        say(f"warning: {timetable.warning}")
+    _check_stages(batches, timetable)
     trainer = Trainer(
         generator,
         discriminator,
         loss,
         options.optimizer,
-        options.scheduler.build(options.optimizer.initial_learning_rate, timetable.last),
+        _schedule(options, batches, timetable.last, say),
         precision,
         device,
         grad_clip=options.grad_clip,
+        rate_factors=factors,
+        ema=options.ema,
         compile=options.compile,
         anomaly=anomaly,
     )
@@ -88,31 +121,78 @@ def assemble(
         raise UserError(
             f"pretrained_model: {options.pretrained_model} holds numbers that are not finite ({place}); take another"
         )
-    parts = Parts(trainer, batches, ValidationBatches(validation, options.workers, device), timetable)
-    _rehearse(parts)
+    patience = Patience(options.early_stopping)
+    trainer.parts["patience"] = patience
+    measured = for_validation(held_out) if held_out else None
+    parts = Parts(trainer, batches, for_validation(validation), measured, timetable, patience)
+    _check_crop_sizes(parts)
     return parts
 
 
-def _rehearse(parts: Parts) -> None:
-    """Shows the losses and the discriminator a sample of each kind, so that crops they refuse are known at once."""
-    trainer = parts.trainer
-    judge = trainer.discriminator and trainer.discriminator.eval()  # nothing of its state may change
-    for place, samples in (("transforms_train", parts.batches.samples), ("transforms_test", parts.validation.samples)):
+def _schedule(options: TrainingOptions, batches: Batches, last: int, say: Callable[[str], None]) -> Schedule:
+    """The learning rate of a run of so many iterations. UserError for a length that is beyond its end."""
+    initial, scale = options.optimizer.initial_learning_rate, options.optimizer.scale(options.batch_size)
+    if options.optimizer.scale_learning_rate:
+        say(f"learning rates: {scale:g} times those given, {initial * scale:.3g} for {initial:.3g}, by the batch size")
+    starts = begins(options.stages or []) if options.restart_schedule else [0]
+    schedules = []
+    for begin, end in zip(starts, [*starts[1:], last], strict=True):
+        run = RunLength(end - begin, batches.of_stage(batches.stage(begin + 1)).iterations(1))
+        if mistakes := options.scheduler.too_long(None, run.iterations, run.per_epoch):
+            raise UserError(*(f"scheduler.{line}" for line in mistakes))
+        schedules.append(options.scheduler.schedule(initial, run, scale))
+    return Restarting(schedules, starts) if options.restart_schedule else schedules[0]
+
+
+def _check_stages(batches: Batches, timetable: Timetable) -> None:
+    """UserError for a stage that would never begin."""
+    if (begin := batches.stages[-1].begin) >= timetable.last:
+        raise UserError(
+            f"stages: the last one begins after {begin} updates, but the run ends after {timetable.last}, so it would "
+            f"never begin; make the earlier stages shorter or the run longer"
+        )
+
+
+def _refuse_seen(held_out: list[Photograph], training: list[Photograph], validation: list[Photograph]) -> None:
+    """UserError for held-out photographs that are also trained or validated on; they are compared by content."""
+    seen = {
+        content: f"{place} ({printable(photograph.source)})"
+        for place, photographs in (("testing_path", validation), ("training_path", training))
+        for photograph in photographs
+        for content in photograph.contents
+    }
+    mistakes = [
+        f"held_out_path: {printable(photograph.source)} is also in {place}; remove it from one of them"
+        for photograph in held_out
+        if (place := next((seen[content] for content in photograph.contents if content in seen), None))
+    ]
+    if mistakes:
+        more = [f"held_out_path: {len(mistakes) - NAMED} more of this kind"] * (len(mistakes) > NAMED)
+        raise UserError(*mistakes[:NAMED], *more)
+
+
+def _check_crop_sizes(parts: Parts) -> None:
+    """Passes one sample of each chain to the losses and the discriminator. UserError where its crop is too small."""
+    trainer, discriminator = parts.trainer, parts.trainer.discriminator
+    if discriminator:
+        discriminator.eval()  # so that its spectral norms and batch statistics stay unchanged
+    kinds = [("transforms_train", stage.samples) for stage in parts.batches.stages]
+    for place, samples in (*kinds, ("transforms_test", parts.validation.samples)):
         batch = next(iter(ValidationBatches(samples, 0, trainer.device)))
         try:
             with torch.no_grad():
                 if place == "transforms_train":
-                    trainer.loss.generator_terms(batch.clean, batch.clean, batch.metadata, judge)
+                    trainer.loss.generator_terms(batch.clean, batch.clean, batch.metadata, discriminator)
                 else:
                     trainer.loss.comparison(batch.clean, batch.clean, batch.metadata)
         except UserError as mistake:
             raise UserError(f"{place}: {mistake}") from None
-    if judge:
-        judge.train()
+    if discriminator:
+        discriminator.train()
 
 
 def _rendering(layout: Layout) -> Render:
-    """What the feature terms look at: the restored or the clean image, for the eye."""
+    """Renders an image of this layout to sRGB, the input of the feature terms."""
     return lambda image, metadata: layout.render(unconditioned(image, metadata), metadata)
 
 
@@ -120,26 +200,22 @@ def count_parameters(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _watch(outcomes: Iterable, total: int) -> Iterable:
-    """A bar while photographs are decoded, which takes a while when it is done first."""
+def _progress_bar(outcomes: Iterable, total: int) -> Iterable:
+    """Shows a bar while photographs are decoded, which takes long the first time."""
     return tqdm(outcomes, "photographs", total, leave=False, disable=not sys.stderr.isatty())
 
 
-def _samples(
-    sources: list[Source],
-    chain: transforms.Pipeline,
-    scale: int,
-    seed: int,
-    purpose: str,
-    say: Callable[[str], None],
-) -> Samples:
-    place = "training_path" if purpose == "training" else "testing_path"
-    photographs = open_photographs(sources, chain, place, _watch, scale)
-    say(f"{purpose}: {len(photographs.usable)} photographs in {', '.join(map(str, sources))}")
+def _photographs(
+    sources: list[Source], chain: transforms.Pipeline, scale: int, place: str, say: Callable[[str], None]
+) -> list[Photograph]:
+    if not sources:
+        return []
+    photographs = open_photographs(sources, chain, place, _progress_bar, scale)
+    say(f"{PURPOSES[place]}: {len(photographs.usable)} photographs in {', '.join(map(str, sources))}")
     if photographs.damaged:
-        say(f"{STORE}: {photographs.damaged} damaged images were decoded anew")
+        say(f"{STORE}: {photographs.damaged} damaged images were decoded again")
     if photographs.left_out:
         say(f"{place}: left out {len(photographs.left_out)} files:")
         for line in photographs.left_out:
             say(f"  {line}")
-    return Samples(photographs.usable, chain.tail, seed, purpose)
+    return photographs.usable

@@ -1,4 +1,4 @@
-"""--check: everything that a run does, once, without training."""
+"""--check: draws samples, runs a few updates and prints what training would cost. Nothing is saved but a picture."""
 
 import resource
 import sys
@@ -19,12 +19,12 @@ from restore.training.precision import training_arithmetic
 from transforms import unconditioned, unconditioned_degraded
 
 PER_FOLDER = 3  # pairs drawn from each folder
-LARGEST = 384  # pixels of a picture's side in the contact sheet
-UPDATES = 3  # timed, after a first one that warms up
+LARGEST = 384  # [pixels] longest side of a picture in the contact sheet
+UPDATES = 3  # timed ones, after one that is not
 
 
 def check(options: TrainingOptions, parts: Parts) -> None:
-    """Draws samples from every folder, runs updates on real batches, and prints what training would take."""
+    """Draws samples from every folder, runs updates of each stage, and prints the time and memory of training."""
     sheet = Path("model_zoo") / f"check_{options.name}.png"
     pairs = [
         *_pairs(parts.batches.samples, len(options.training_path)),
@@ -35,21 +35,32 @@ def check(options: TrainingOptions, parts: Parts) -> None:
     print(f"contact sheet: {sheet} (degraded | clean, {len(pairs)} pairs, from each folder in turn)")
 
     trainer, batches = parts.trainer, parts.batches
+    last, whole = parts.timetable.last, 0.0
+    ends = [stage.begin for stage in batches.stages[1:]] + [last]
+    for number, (stage, end) in enumerate(zip(batches.stages, ends, strict=True)):
+        seconds = _seconds(parts, number, options.accumulation)
+        speed = f"one update: {seconds:.3f} s, {stage.batch_size / seconds:.1f} images/s, {_memory(trainer.device)}"
+        print(f"stages.{number}: {speed}" if options.stages else speed)
+        whole += seconds * (end - stage.begin)
+    epoch = batches.iterations(1)
+    print(f"one epoch: {epoch} updates, {_clock(whole / last * epoch)}")
+    print(f"the run: {last} updates, {_clock(whole)} without validation")
+
+
+def _seconds(parts: Parts, stage: int, accumulation: int) -> float:
+    """The time of an update of this stage, after one that warms up."""
+    alone = parts.batches.of_stage(stage)
     with training_arithmetic():
-        for number, batch in enumerate(batches.after(0, 1 + UPDATES)):
-            trainer.step(batch.parts(options.accumulation))
-            wait_for_device(trainer.device)
+        for number, batch in enumerate(alone.after(0, 1 + UPDATES)):
+            parts.trainer.step(batch.parts(accumulation))
+            wait_for_device(parts.trainer.device)
             if number == 0:
                 started = time.monotonic()
-    seconds = (time.monotonic() - started) / UPDATES
-    last = parts.timetable.last
-    print(f"one update: {seconds:.3f} s, {options.batch_size / seconds:.1f} images/s, {_memory(trainer.device)}")
-    print(f"one epoch: {batches.per_epoch} updates, {_clock(seconds * batches.per_epoch)}")
-    print(f"the run: {last} updates, {_clock(seconds * last)} without validation")
+    return (time.monotonic() - started) / UPDATES
 
 
 def _pairs(samples: Samples, entries: int) -> list[torch.Tensor]:
-    """Degraded beside clean, rendered for the eye, of the first photographs of each folder or data set."""
+    """Degraded | clean, rendered to sRGB, of the first photographs of each folder or data set."""
     strips = []
     for entry in range(entries):
         inside = [n for n, photograph in enumerate(samples.photographs) if photograph.entry == entry]

@@ -1,7 +1,7 @@
-"""Mistakes that no section of an option file can see by itself."""
+"""Mistakes in an option file that lie between its sections, such as a crop too small for a loss."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,43 +14,65 @@ from restore.evaluation.metrics import SSIM_WINDOW
 from restore.networks.base import NetworkOptions
 from restore.networks.discriminators import DiscriminatorBase
 from restore.training.optimizers import Optimizer
+from restore.training.savepoints import EarlyStopping
 from restore.training.schedules import ScheduleOptions
+from restore.training.stages import StageOptions
 from transforms import Pipeline
 
 CHAINS = {"transforms_train": "training_path", "transforms_test": "testing_path"}
-"""What each chain is for."""
+"""The images that each chain is applied to."""
+PATHS = {"training_path": "transforms_train", "testing_path": "transforms_test", "held_out_path": "transforms_test"}
+"""The chain that the photographs of each path go through."""
 
 
 def contradictions(sections: Mapping[str, Any]) -> list[str]:
-    """A line for each mistake, in an order that follows the file.
+    """A line for each mistake.
 
-    sections  the finished sections of an option file by their names. Those that have mistakes of their own are left
-              out, and only the questions that need them are not asked.
+    sections  the finished sections of an option file by their names. A section with mistakes of its own is not among
+              them; the checks that need it are not made.
     """
     chains, found = _built_chains(sections)
     known = {**{name: section for name, section in sections.items() if name not in CHAINS}, **chains}
 
-    def ask(question: Callable[..., list[str]], *names: str) -> None:
+    def apply(check: Callable[..., list[str]], *names: str) -> None:
         if all(name in known for name in names):
-            found.extend(question(*(known[name] for name in names)))
+            found.extend(check(*(known[name] for name in names)))
 
     for chain, path in CHAINS.items():
-        ask(partial(_nothing_to_learn, chain), chain, path, "generator")
-        ask(partial(_unlike_channels, chain), chain, "generator")
-        ask(partial(_unlike_scale, chain), chain, path, "generator")
-        ask(partial(_unlike_layout, chain, path), chain, path)
-        ask(partial(_unfit_pairs, chain, path), chain, path)
-        ask(partial(_without_effect, chain), chain)
-        ask(partial(_too_small_for_losses, chain), chain, "losses")
-    ask(_unlike_conditioning, "transforms_train", "transforms_test")
-    ask(_for_training_alone, "transforms_test")
-    ask(_no_batch, "transforms_train", "batch_size")
-    ask(_unmeasurable, "transforms_test")
-    ask(_too_small_for_discriminator, "transforms_train", "discriminator")
-    ask(losses.mistakes_of_the_set, "losses")
-    ask(losses.contradictions, "losses", "discriminator")
-    ask(_unlike_rates, "optimizer", "scheduler")
-    ask(_uneven_parts, "batch_size", "accumulation")
+        apply(partial(_nothing_to_learn, chain), chain, path, "generator")
+        apply(partial(_unlike_channels, chain), chain, "generator")
+        apply(partial(_unlike_scale, chain), chain, path, "generator")
+        apply(partial(_without_effect, chain), chain)
+        apply(partial(_too_small_for_losses, chain), chain, "losses")
+    for path, chain in PATHS.items():
+        apply(partial(_unlike_layout, chain, path), chain, path)
+        apply(partial(_unfit_pairs, chain, path), chain, path)
+    apply(_unlike_conditioning, "transforms_train", "transforms_test")
+    apply(_for_training_alone, "transforms_test")
+    apply(_no_batch, "transforms_train", "batch_size")
+    apply(_unmeasurable, "transforms_test")
+    apply(partial(_too_small_for_discriminator, "transforms_train"), "transforms_train", "discriminator")
+    for number, stage in enumerate(known.get("stages") or []):
+        here = f"stages.{number}"
+        crop = f"{here}: transforms_train"
+        if stage.crop_size and "transforms_train" in known:
+            resized, mistakes = _resized(here, known["transforms_train"], stage.crop_size)
+            known |= {crop: resized} if resized else {}
+            found += mistakes
+        apply(partial(_too_small_for_losses, crop), crop, "losses")
+        apply(partial(_too_small_for_discriminator, crop), crop, "discriminator")
+        if stage.batch_size:
+            apply(partial(_no_batch, batch_size=stage.batch_size), "transforms_train")
+            apply(partial(_uneven_parts, stage.batch_size, here=f"{here}: "), "accumulation")
+    apply(_frozen_at_random, "freeze", "pretrained_model")
+    apply(_endless_stages, "stages")
+    apply(_nothing_to_restart, "stages", "restart_schedule")
+    apply(_unmeasured, "transforms_test", "early_stopping")
+    apply(losses.mistakes_of_the_set, "losses")
+    apply(losses.contradictions, "losses", "discriminator")
+    apply(_unlike_rates, "optimizer", "scheduler")
+    apply(_beyond_the_end, "scheduler", "total_epochs", "total_iterations")
+    apply(_uneven_parts, "batch_size", "accumulation")
     return found
 
 
@@ -65,8 +87,20 @@ def _built_chains(sections: Mapping[str, Any]) -> tuple[dict[str, Pipeline], lis
     return chains, found
 
 
+def _resized(here: str, chain: Pipeline, side: int) -> tuple[Pipeline | None, list[str]]:
+    """The chain of a stage, or a line for each mistake in it."""
+    try:
+        resized = chain.with_size(side)
+    except UserError as error:
+        return None, [f"{here}.crop_size: {side} given, but in transforms_train {error}"]
+    try:
+        return transforms.build(resized, f"{here}: transforms_train"), []
+    except UserError as error:
+        return None, str(error).splitlines()
+
+
 def _nothing_to_learn(here: str, chain: Pipeline, sources: list[Source], generator: NetworkOptions) -> list[str]:
-    """Images that are degraded and clean at once. Where the channels differ, that is said instead."""
+    """Degraded images that equal the clean ones. If the channels differ too, only that is reported."""
     if chain.degrades or chain.layout.channels != generator.n_channels or all(source.paired for source in sources):
         return []
     return [
@@ -75,21 +109,23 @@ def _nothing_to_learn(here: str, chain: Pipeline, sources: list[Source], generat
 
 
 def _unlike_channels(here: str, chain: Pipeline, generator: NetworkOptions) -> list[str]:
-    """Channels that the chain gives and shows, and the generator does not restore or take."""
+    """Channels of the chain's clean and degraded images that differ from the generator's output and input."""
     found = []
-    made, shown, channels = chain.layout.channels, chain.in_channels, generator.n_channels
-    if made != channels:
-        remedy = f"set generator.n_channels to {made}" + ("" if chain.layout.raw else ", or add an RgbToRawTransform")
-        found.append(f"{here}: gives {made} channels, but generator.n_channels is {channels}; {remedy}")
-    if shown != (generator.in_channels or made):
-        remedy = f"set it to {shown}" if shown != made else "leave it out"
+    clean, degraded, channels = chain.layout.channels, chain.in_channels, generator.n_channels
+    if clean != channels:
+        remedy = f"set generator.n_channels to {clean}" + ("" if chain.layout.raw else ", or add an RgbToRawTransform")
+        found.append(f"{here}: gives {clean} channels, but generator.n_channels is {channels}; {remedy}")
+    if degraded != (generator.in_channels or clean):
+        remedy = f"set it to {degraded}" if degraded != clean else "leave it out"
         given = json.dumps(generator.in_channels)
-        found.append(f"generator.in_channels: {given} given, but {here} shows {shown} channels; {remedy}")
+        found.append(
+            f"generator.in_channels: {given} given, but {here} gives degraded images of {degraded} channels; {remedy}"
+        )
     return found
 
 
 def _unlike_scale(here: str, chain: Pipeline, sources: list[Source], generator: NetworkOptions) -> list[str]:
-    """Sizes that the chain makes and the generator does not; those of recorded pairs are looked at file by file."""
+    """A scale of the chain that is not the generator's. The files of recorded pairs are checked when they are read."""
     if chain.scale == generator.scale or all(source.paired for source in sources):
         return []
     return [
@@ -98,19 +134,19 @@ def _unlike_scale(here: str, chain: Pipeline, sources: list[Source], generator: 
     ]
 
 
-def _unlike_layout(here: str, path: str, chain: Pipeline, sources: list[Source]) -> list[str]:
+def _unlike_layout(here: str, path: str, chain: Pipeline, sources: list[Source] | None) -> list[str]:
     return [
         f"{path}.{number}: {source.class_name} holds {source.layout.name} images, but {here} gives "
         f"{chain.layout.name} samples; add an RgbToRawTransform"
-        for number, source in enumerate(sources)
+        for number, source in enumerate(sources or [])
         if source.layout and source.layout.raw and not chain.layout.raw
     ]
 
 
-def _unfit_pairs(here: str, path: str, chain: Pipeline, sources: list[Source]) -> list[str]:
-    """Pairs that the chain cannot take, named before one of their files, which are large, is decoded."""
+def _unfit_pairs(here: str, path: str, chain: Pipeline, sources: list[Source] | None) -> list[str]:
+    """Pairs that the chain cannot take. They are reported before any of their large files is decoded."""
     found = []
-    for number, source in enumerate(sources):
+    for number, source in enumerate(sources or []):
         if not source.paired:
             continue
         name = f"{path}.{number}: {source.class_name}"
@@ -119,7 +155,7 @@ def _unfit_pairs(here: str, path: str, chain: Pipeline, sources: list[Source]) -
                 found.append(f"{name} holds pairs, and {step.class_name} {step.refuses_pairs}; remove it from {here}")
             if step.needs_noise and not source.tells_noise:
                 found.append(
-                    f"{name} does not tell its noise, and {step.class_name} has to know it; remove it from {here}"
+                    f"{name} has no noise level, and {step.class_name} needs it; remove {step.class_name} from {here}"
                 )
     return found
 
@@ -138,20 +174,20 @@ def _for_training_alone(chain: Pipeline) -> list[str]:
 
 
 def _unlike_conditioning(train: Pipeline, test: Pipeline) -> list[str]:
-    """What the network is shown in training and in validation, and so in use, must be of one kind."""
+    """The network's input must be of one kind in training, in validation and in use."""
     kinds = [[step.class_name for step in chain.conditioning] for chain in (train, test)]
     if kinds[0] == kinds[1]:
         return []
-    shown, other = ("train", "test") if kinds[0] else ("test", "train")
+    given, other = ("train", "test") if kinds[0] else ("test", "train")
     return [
-        f"transforms_{other}: without the {(kinds[0] or kinds[1])[0]} that transforms_{shown} has; give both the same"
+        f"transforms_{other}: without the {(kinds[0] or kinds[1])[0]} that transforms_{given} has; give both the same"
     ]
 
 
 def _no_batch(chain: Pipeline, batch_size: int) -> list[str]:
     if batch_size == 1 or chain.size:
         return []
-    return ["transforms_train: photographs of several sizes make no batch; add a RandomCrop or CenterCrop"]
+    return ["transforms_train: photographs of different sizes cannot form a batch; add a RandomCrop or CenterCrop"]
 
 
 def _unmeasurable(chain: Pipeline) -> list[str]:
@@ -167,14 +203,14 @@ def _too_small_for_losses(here: str, chain: Pipeline, terms: Mapping[str, TermOp
     ]
 
 
-def _too_small_for_discriminator(chain: Pipeline, discriminator: DiscriminatorBase | None) -> list[str]:
+def _too_small_for_discriminator(here: str, chain: Pipeline, discriminator: DiscriminatorBase | None) -> list[str]:
     if discriminator is None:
         return []
-    return _too_small("transforms_train", chain, discriminator.smallest_side, f"show to {discriminator.class_name}")
+    return _too_small(here, chain, discriminator.smallest_side, f"show to {discriminator.class_name}")
 
 
 def _too_small(here: str, chain: Pipeline, side: int, purpose: str) -> list[str]:
-    """Crops whose tensors have a shorter side than this [px]."""
+    """Crops whose tensors have a side shorter than `side` [pixels]."""
     smallest = side * chain.layout.cell
     return [
         f"{here}.{number}: {step.size[0]} x {step.size[1]} given, too small to {purpose}; "
@@ -188,7 +224,54 @@ def _unlike_rates(optimizer: Optimizer, scheduler: ScheduleOptions) -> list[str]
     return [f"scheduler.{line}" for line in scheduler.contradictions(optimizer.initial_learning_rate)]
 
 
-def _uneven_parts(batch_size: int, accumulation: int) -> list[str]:
+def _beyond_the_end(scheduler: ScheduleOptions, total_epochs: int, total_iterations: int | None) -> list[str]:
+    return [f"scheduler.{line}" for line in scheduler.too_long(total_epochs, total_iterations)]
+
+
+def _uneven_parts(batch_size: int, accumulation: int, here: str = "") -> list[str]:
     if batch_size % accumulation == 0:
         return []
-    return [f"accumulation: {accumulation} given, which does not divide batch_size, {batch_size}; give a divisor of it"]
+    return [
+        f"{here}accumulation: {accumulation} given, which does not divide batch_size, {batch_size}; "
+        f"give a divisor of it"
+    ]
+
+
+def _endless_stages(stages: list[StageOptions] | None) -> list[str]:
+    """Lengths that are missing, and one that would say what total_epochs and total_iterations say."""
+    *earlier, last = stages or [StageOptions()]
+    found = [
+        f"stages.{number}.iterations: null given; give the updates after which the next stage begins"
+        for number, stage in enumerate(earlier)
+        if stage.iterations is None
+    ]
+    if last.iterations is not None:
+        found.append(
+            f"stages.{len(earlier)}.iterations: {last.iterations} given, but the last stage lasts until the run ends, "
+            f"by total_epochs or total_iterations; leave it out"
+        )
+    return found
+
+
+def _frozen_at_random(freeze: Sequence[str], pretrained_model: str | None) -> list[str]:
+    if pretrained_model or not freeze:
+        return []
+    return [
+        f"freeze: {json.dumps(freeze)} given, but without a pretrained_model these are random numbers; give one, or "
+        f"leave freeze out"
+    ]
+
+
+def _nothing_to_restart(stages: list[StageOptions] | None, restart_schedule: bool) -> list[str]:
+    if stages or not restart_schedule:
+        return []
+    return ["restart_schedule: true given, but there are no stages to begin anew in; give stages, or leave it out"]
+
+
+def _unmeasured(chain: Pipeline, stopping: EarlyStopping | None) -> list[str]:
+    if stopping is None or chain.layout.raw or not stopping.metric.endswith("_raw"):
+        return []
+    return [
+        f'early_stopping.metric: "{stopping.metric}" given, but transforms_test gives sRGB samples, which have none; '
+        f'give "{stopping.metric.replace("_raw", "_srgb")}"'
+    ]

@@ -1,7 +1,7 @@
-"""What a run does when a loss or a gradient is not finite: leave the update out, count, and in the end go back.
+"""What a run does when a loss or a gradient is not finite: it skips the update.
 
-Ten such updates in a row mean that the run has diverged: it goes back to the last state saved, with half the learning
-rate. After three returns it gives up.
+Ten skipped updates in a row mean that the run has diverged: it goes back to the last saved state, with half the
+learning rate. After going back three times it ends with an error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,32 +14,32 @@ from options.errors import Diverged
 
 IN_A_ROW = 10
 RETURNS = 3
-NAMED_FILES = 4  # of a batch, in a message
+NAMED_FILES = 4  # most files named in a message
 
 
 class Guard:
-    """Counts the updates that were left out, and knows when there are too many of them."""
+    """Counts the skipped updates, and raises Diverged if there are too many."""
 
     def __init__(self) -> None:
         self.skipped = 0
-        """Updates left out since the command was started."""
+        """Updates skipped since the command was started."""
         self.in_a_row = 0
         self.returns = 0
         self.first: str | None = None
-        """What was not finite first, where, and on which photographs."""
+        """The first fault: what was not finite, at which iteration, on which photographs."""
         self.notices: list[str] = []
         self.named: set[str] = set()
 
     def passed(self) -> None:
-        """An update was finite."""
+        """Records an update that was finite."""
         self.in_a_row = 0
 
     def failed(self, name: str, iteration: int, files: Sequence[str], layer: str | None) -> None:
-        """An update was left out. Raises Diverged after ten in a row.
+        """Records an update that was skipped. Raises Diverged after ten in a row.
 
         name   what was not finite: a term of the loss, or a gradient's norm
-        files  the photographs that its samples were made from
-        layer  where the first number that is not finite arose, if that was looked for
+        files  the photographs that the batch was made from
+        layer  the layer in which the fault arose, if known
         """
         self.skipped += 1
         self.in_a_row += 1
@@ -56,21 +56,21 @@ class Guard:
             raise Diverged(f"{IN_A_ROW} updates in a row were not finite")
 
     def take_notices(self) -> list[str]:
-        """Lines for the user that were not taken yet: one for each name that was not finite."""
+        """New messages for the user: one for each name that was not finite."""
         notices, self.notices = self.notices, []
         return notices
 
     def refuse_another_return(self, reason: Diverged) -> None:
-        """Raises Diverged, with all that is known, where the run has gone back three times."""
+        """Raises Diverged, with the first fault, if the run has gone back three times already."""
         if self.returns == RETURNS:
             raise Diverged(
                 f"diverged: {reason}, after going back {RETURNS} times; first not finite: {self.first or reason}. "
-                f"The last state saved is good: look at the photographs named, or lower "
+                f"The last saved state is good: look at the photographs named, or lower "
                 f"optimizer.initial_learning_rate or the weight of that term"
             )
 
     def went_back(self) -> None:
-        """The run has gone back to a good state."""
+        """Records that the run has gone back to a saved state."""
         self.returns += 1
         self.in_a_row = 0
 
@@ -82,24 +82,24 @@ class Guard:
 
 
 def name_some(files: Sequence[str]) -> str:
-    """The first files, for a message."""
+    """The first few files, for a message."""
     return ", ".join(files[:NAMED_FILES]) + (" ..." if len(files) > NAMED_FILES else "")
 
 
 def all_finite(values: Mapping[str, Tensor]) -> Tensor:
-    """Whether all values are finite: a bool on their device. Nothing waits for it."""
+    """Whether all values are finite: a bool tensor on their device, without waiting for the device."""
     return torch.stack([value.float() for value in values.values()]).isfinite().all()
 
 
 def first_non_finite(values: Mapping[str, Tensor]) -> str | None:
-    """The name of the first value that is not finite. Waits for the device once, where all of them are finite."""
+    """The name of the first value that is not finite; None: all are. If all are, it waits for the device only once."""
     if all_finite(values):
         return None
     return next(name for name, value in values.items() if not value.isfinite())
 
 
-def non_finite_part(state: Mapping[str, Any]) -> str | None:
-    """Where in a state, nested mappings and lists, a tensor holds a number that is not finite; None: nowhere."""
+def non_finite_part(state: Mapping[Any, Any]) -> str | None:
+    """Where in a state, of nested mappings and lists, a tensor has a value that is not finite; None: nowhere."""
     for name, value in state.items():
         if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
             return str(name)
@@ -110,19 +110,20 @@ def non_finite_part(state: Mapping[str, Any]) -> str | None:
 
 
 def first_non_finite_layer(network: nn.Module, image: Tensor) -> str | None:
-    """Where in a network numbers cease to be finite: the first layer that gives such an output, on the way forward.
+    """The name of the layer in which a number that is not finite arose; None if none is found.
 
-    If the way forward is finite, the layer nearest to the output whose parameters have such a gradient; None if there
-    is none either. The network runs once more, without changing the state of the random generators.
+    It is the first layer of the forward pass whose output is not finite. If all outputs are finite, it is the layer
+    nearest to the network's output whose parameters have a gradient that is not finite. The network runs once more; the
+    random generators keep their state.
     """
     found: list[str] = []
 
-    def look(name: str, output: Tensor) -> None:
+    def record(name: str, output: Tensor) -> None:
         if isinstance(output, Tensor) and not output.isfinite().all():
             found.append(name)
 
     handles = [
-        layer.register_forward_hook(lambda _, __, output, name=name: look(name, output))
+        layer.register_forward_hook(lambda _, __, output, name=name: record(name, output))
         for name, layer in network.named_modules()
         if name
     ]

@@ -1,4 +1,4 @@
-"""What the option `amp` means for a device, a network and its losses."""
+"""The floating-point formats of training: TF32, and half precision as the option `amp` says."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,7 +14,7 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 @contextmanager
 def training_arithmetic() -> Iterator[None]:
-    """On CUDA, for the time of a training: TF32 where float32 is computed in, and the fastest convolutions sought."""
+    """Inside the block, CUDA computes float32 in TF32, and cuDNN measures which convolution algorithm is fastest."""
     benchmark = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = True
     try:
@@ -25,53 +25,58 @@ def training_arithmetic() -> Iterator[None]:
 
 
 class Precision(NamedTuple):
-    """What the generator's forward pass is computed in while training."""
+    """The format of the generator's forward pass in training."""
 
     dtype: torch.dtype
     why: str
+    """The format and the reason for it, for the user."""
 
     def autocast(self, device: torch.device) -> AbstractContextManager:
         return torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
     def scaler(self, device: torch.device) -> torch.amp.GradScaler:
-        """Keeps float16's gradients in its range; bfloat16 has float32's range and wants none."""
+        """Scales the loss so that float16 can hold its gradients; bfloat16 has float32's range and needs no scaling."""
         return torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
 
 
 def choose_precision(amp: str, device: torch.device, half_precision_safe: bool, pixel_terms_only: bool) -> Precision:
-    """What the option `amp` means for a device, a generator and its losses.
+    """The precision that the option `amp` selects.
 
     amp                  auto | off | fp16 | bf16
-    half_precision_safe  what the network says of itself
-    pixel_terms_only     no adversarial and no perceptual term
-    Raises UserError where fp16 or bf16 is asked for and not there: nothing else is taken in its place.
+    half_precision_safe  whether the network can be trained in half precision
+    pixel_terms_only     whether the loss has no adversarial and no perceptual term
+    Raises UserError if fp16 or bf16 is given and cannot be used.
     """
     if amp == "off":
-        return Precision(torch.float32, "float32, as amp asks")
+        return Precision(torch.float32, "float32, as amp says")
     if amp in ("fp16", "bf16"):
         if not half_precision_safe:
-            raise UserError(f'amp: "{amp}" given, but this network does not train in it; give "off" or "auto"')
+            raise UserError(f'amp: "{amp}" given, but this network cannot be trained in it; give "off" or "auto"')
         if not _has(amp, device):
             raise UserError(f'amp: "{amp}" given, but {device.type} here cannot train in it; give "off" or "auto"')
-        return Precision(DTYPES[amp], f"{amp}, as amp asks")
+        return Precision(DTYPES[amp], f"{amp}, as amp says")
     if not pixel_terms_only:
-        return Precision(torch.float32, "float32: amp auto is off where an adversarial or perceptual term is present")
+        return Precision(torch.float32, "float32: amp auto uses it with adversarial and perceptual losses")
     fast = _fast_half(device)
     if fast is None or not half_precision_safe:
-        return Precision(torch.float32, "float32: amp auto sees no gain by half precision for this network here")
-    return Precision(DTYPES[fast], f"{fast}: amp auto is on, the losses are pixel terms and the device gains by it")
+        return Precision(
+            torch.float32, "float32: amp auto uses it, as half precision is not faster for this network on this device"
+        )
+    return Precision(
+        DTYPES[fast], f"{fast}: amp auto uses it, as all losses are pixel losses and it is faster on this device"
+    )
 
 
 def _has(half: str, device: torch.device) -> bool:
     if device.type == "cuda":
         with torch.cuda.device(device):
             return half == "fp16" or torch.cuda.is_bf16_supported(including_emulation=False)
-    # The CPU and MPS train in bfloat16, with or without instructions of its own; float16 needs a scaler proven there.
+    # The CPU and MPS can train in bfloat16 even without instructions for it. float16 is not tested there.
     return half == "bf16"
 
 
 def _fast_half(device: torch.device) -> str | None:
-    """The half precision that the device computes faster than float32, if any."""
+    """The half precision that is faster than float32 on this device; None: neither."""
     if device.type == "cuda":
         if _has("bf16", device):
             return "bf16"

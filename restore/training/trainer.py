@@ -1,7 +1,7 @@
-"""One update of the networks: the step."""
+"""The trainer: one update of the networks is its method step."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -12,23 +12,25 @@ from losses import WeightedLoss
 from options.errors import Diverged
 from restore.data.batches import Batch
 from restore.networks.base import Generator
+from restore.training.averaging import EMA, Average
 from restore.training.guard import RETURNS, Guard, all_finite, first_non_finite, first_non_finite_layer
-from restore.training.optimizers import Optimizer, step_if
+from restore.training.optimizers import Optimizer, set_rate, set_rate_factors, step_if
 from restore.training.precision import Precision
-from restore.training.schedules import Schedule
+from restore.training.rates import Schedule
 
+Values = dict[str, Tensor]
 Terms = dict[str, Tensor | float]
 
 
 class NonFinite(ArithmeticError):
-    """Cuts an update short: the value of this name is not finite."""
+    """Ends an update early: the value of this name is not finite."""
 
     def __init__(self, name: str):
         self.name = name
 
 
 class HasState(Protocol):
-    """A part of a training that an identical continuation needs. Its state is plain data and tensors."""
+    """A part whose state an identical continuation needs: plain data and tensors."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -37,38 +39,41 @@ class HasState(Protocol):
 
 @dataclass
 class Progress:
-    """How far a training has come."""
+    """How far the training is."""
 
     iteration: int = 0
-    """Updates made, those left out included."""
+    """Updates made, including those that were skipped."""
     validated: int = 0
     """The iteration of the last savepoint."""
     best_loss: float = float("inf")
     """Lowest validation loss."""
     seconds: float = 0.0
-    """Time spent on training."""
+    """Time spent on training [s]."""
     brake: float = 1.0
-    """What the schedule's learning rate is multiplied by: halved at each return after a divergence."""
+    """Factor on the schedule's learning rate: halved each time the run goes back after it has diverged."""
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if not isinstance(state["iteration"], int) or state["iteration"] < 0:
-            raise ValueError(f"its iteration is {state['iteration']!r}")
+            raise ValueError(f"its iteration is {state['iteration']!r}, which is not a count of updates")
         for name in asdict(self):
             setattr(self, name, state[name])
 
 
 class RandomState:
-    """The global random generators that a step may draw from (stochastic depth, gradient penalty), as it left them."""
+    """The state of torch's global random generators after the last update.
+
+    A step may draw from them: stochastic depth and the gradient penalty do.
+    """
 
     def __init__(self, device: torch.device):
         self.device = device
         self.remember()
 
     def remember(self) -> None:
-        """Takes the generators' state of now: what draws before the next update, as validation may, changes nothing."""
+        """Keeps the present state. What is drawn later, before the next update, does not enter a saved state."""
         self.state = {"cpu": torch.get_rng_state()}
         if self.device.type != "cpu":
             self.state["device"] = getattr(torch, self.device.type).get_rng_state(self.device)
@@ -78,7 +83,7 @@ class RandomState:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         torch.set_rng_state(state["cpu"])
-        if self.device.type != "cpu" and "device" in state:  # a run may go on where it was not begun
+        if self.device.type != "cpu" and "device" in state:  # none if the state was saved on another device
             getattr(torch, self.device.type).set_rng_state(state["device"], self.device)
         self.remember()
 
@@ -86,17 +91,22 @@ class RandomState:
 class Trainer:
     """The networks in training, their optimisers, and everything else that an identical continuation needs.
 
-    optimizer  the section of which each network gets an optimiser of its own
-    schedule   the learning rate of both
-    grad_clip  longest gradient of a network, as the norm over all its parameters
-    compile    whether the generator is compiled, for inputs of one size
-    anomaly    whether the layer is looked for where a loss or gradient ceases to be finite
+    discriminator  needed if the loss has an adversarial term, else None
+    optimizer      the options of the optimisers; each network has its own
+    schedule       the learning rate of both networks
+    precision      of the generator's forward pass
+    grad_clip      largest norm of a network's gradient, over all its parameters; None: no limit
+    rate_factors   what the learning rate is multiplied by, of some of the generator's parameters; frozen ones have no
+                   gradient
+    ema            options of a moving average of the generator's weights, which becomes the model; None: no average
+    compile        compile the generator, anew for each size of its input
+    anomaly        name the layer in which a loss or gradient that is not finite arose (slower then)
 
-    An update may be made in several parts, which takes less memory: the losses of a part count by its share of the
-    samples, so that the gradient is that of one large batch, to rounding. Not so where an image's loss depends on the
-    others of its batch: with ragan's means over the batch, with batch normalisation, and, a little, with the
-    UNetDiscriminator, whose spectral norms are estimated anew at each look. What is drawn at random in the generator,
-    as by stochastic depth, is drawn once more where a discriminator has to see the restored images first.
+    A batch may be computed in several parts (gradient accumulation), which needs less memory. Each part's losses are
+    weighted by its share of the samples, so the gradient equals that of the whole batch up to rounding. It differs if
+    an image's loss depends on the other images of the batch: with ragan, with batch normalisation, and slightly with
+    the UNetDiscriminator, whose spectral norms are estimated again at each forward pass. With a discriminator and
+    several parts the generator runs twice on each part, and random layers such as stochastic depth draw twice.
     """
 
     def __init__(
@@ -110,12 +120,14 @@ class Trainer:
         device: torch.device,
         *,
         grad_clip: float | None = None,
+        rate_factors: Mapping[nn.Parameter, float] | None = None,
+        ema: EMA | None = None,
         compile: bool = False,
         anomaly: bool = False,
     ):
-        self.generator = generator.to(device, memory_format=generator.memory_format).train()
-        # The crops of a run have one size, and a graph for any size takes much longer to make.
-        self.forward = torch.compile(self.generator, dynamic=False) if compile else self.generator
+        self.generator = generator.to(device).to(memory_format=generator.memory_format).train()
+        self.average = Average(self.generator, ema.decay) if ema else None
+        self.forward = compiled(self.generator) if compile else self.generator
         self.discriminator = discriminator and discriminator.to(device).train()
         self.loss = loss.to(device)
         self.schedule = schedule
@@ -125,7 +137,9 @@ class Trainer:
         self.anomaly = anomaly
         networks = {"generator": self.generator, "discriminator": self.discriminator}
         self.networks: dict[str, nn.Module] = {name: network for name, network in networks.items() if network}
-        self.optimizers = {name: optimizer.build(net.parameters()) for name, net in self.networks.items()}
+        self.optimizers = {name: optimizer.build(net) for name, net in self.networks.items()}
+        if rate_factors:
+            set_rate_factors(self.optimizers["generator"], rate_factors)
         self.scaler = precision.scaler(device)
         self.guard = Guard()
         self.progress = Progress()
@@ -133,6 +147,7 @@ class Trainer:
         self.parts: dict[str, HasState] = {
             **self.networks,
             **{f"optimizer/{name}": optimizer for name, optimizer in self.optimizers.items()},
+            **({"average": self.average} if self.average else {}),
             "schedule": schedule,
             "scaler": self.scaler,
             "guard": self.guard,
@@ -142,9 +157,9 @@ class Trainer:
         self.clock = time.monotonic()
 
     @property
-    def model(self) -> nn.Module:
-        """What is validated and saved."""
-        return self.generator
+    def model(self) -> Generator:
+        """The network that is validated and saved: the generator, or its average."""
+        return self.average.network if self.average else self.generator
 
     @property
     def iteration(self) -> int:
@@ -152,99 +167,121 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """That of the last update; before the first, that of the first."""
+        """Learning rate of the last update; before the first update, that of the first."""
         return self._rate(max(self.iteration, 1))
 
     def _rate(self, iteration: int) -> float:
         return self.schedule.rate(iteration) * self.progress.brake
 
     def step(self, parts: Sequence[Batch]) -> Terms:
-        """One update from the parts of a batch, on the device; returns the terms to log, unweighted, by their names.
+        """One update from a batch, given whole or in parts, on the device; returns the unweighted terms to log.
 
-        An update whose loss or gradient is not finite is left out and counted; ten in a row raise Diverged.
+        An update whose loss or gradient is not finite is skipped and counted; ten in a row raise Diverged.
         """
         rate = self._rate(self.iteration + 1)
+        momentum = self.schedule.momentum(self.iteration + 1)
         for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            set_rate(optimizer, rate, momentum)
+        terms: Terms = {}
         try:
-            report = self._update(parts)
+            terms |= self._update(parts)
             self.guard.passed()
+            if self.average:
+                self.average.update(self.generator)
         except NonFinite as fault:
-            seen = (part.degraded for part in parts) if self.anomaly else ()
-            layers = (first_non_finite_layer(self.generator, degraded) for degraded in seen)
-            files = [file for part in parts for file in part.files]
-            self.guard.failed(fault.name, self.iteration + 1, files, next(filter(None, layers), None))
-            report = {}
+            self._skip(fault.name, parts)
         self.progress.iteration += 1
         self.random_state.remember()
         now = time.monotonic()
         self.progress.seconds, self.clock = self.progress.seconds + now - self.clock, now
+        if self.scaler.is_enabled():
+            terms["amp/scale"] = self.scaler.get_scale()
         rates = {f"learning_rate/{name}": rate for name in self.optimizers}
-        return report | {"skipped_updates": float(self.guard.skipped)} | rates
+        rates |= {} if momentum is None else {f"momentum/{name}": momentum for name in self.optimizers}
+        return terms | {"skipped_updates": float(self.guard.skipped)} | rates
 
-    def _update(self, parts: Sequence[Batch]) -> Terms:
+    def _update(self, parts: Sequence[Batch]) -> Values:
         size = sum(len(part.degraded) for part in parts)
         shares = [len(part.degraded) / size for part in parts]
-        restored: list[Tensor | None] = [None] * len(parts)
-        report: Terms = {}
+        whole = len(parts) == 1
+        report: Values = {}
+        restored: Iterable[Tensor] = ()
         if self.discriminator:
-            with torch.set_grad_enabled(len(parts) == 1):  # of several parts no graph can be kept: restored again below
+            with torch.set_grad_enabled(whole):  # the graphs of several parts would need the memory of the whole batch
                 restored = [self._restore(part) for part in parts]
             for _ in range(self.loss.critic_steps):
-                report |= self._train_discriminator(parts, [image.detach() for image in restored], shares)
-        self.optimizers["generator"].zero_grad(set_to_none=True)
-        values: dict[str, Tensor] = {}
-        for part, share, image in zip(parts, shares, restored, strict=True):
-            image = image if len(parts) == 1 and image is not None else self._restore(part)
+                report |= self._update_discriminator(self.discriminator, parts, restored, shares)
+        if not (self.discriminator and whole):
+            restored = map(self._restore, parts)  # part by part, as the loop asks for it
+        report |= self._generator_gradient(parts, restored, shares)
+        fault = first_non_finite(report)
+        if fault is None:
+            self.scaler.step(self.optimizers["generator"])
+        self.scaler.update()  # lowers the scale if float16's gradients were too large
+        if fault:
+            raise NonFinite(fault)
+        return report
+
+    def _generator_gradient(
+        self, parts: Sequence[Batch], restored: Iterable[Tensor], shares: Sequence[float]
+    ) -> Values:
+        optimizer = self.optimizers["generator"]
+        optimizer.zero_grad(set_to_none=True)
+        values: Values = {}
+        for part, image, share in zip(parts, restored, shares, strict=True):
             terms = self.loss.generator_terms(image, part.clean, part.metadata, self.discriminator)
             total = self.loss.total(terms)
             self.scaler.scale(total * share).backward()
             _add(values, terms | {"total": total}, share)
-        self.scaler.unscale_(self.optimizers["generator"])
-        report |= _named("loss", values) | {"gradient_norm/generator": self._clip(self.generator)}
-        fault = first_non_finite(report)
-        if fault is None:
-            self.scaler.step(self.optimizers["generator"])
-        self.scaler.update()  # scales lower where float16's gradients were too large
-        if fault:
-            raise NonFinite(fault)
-        return report | ({"amp/scale": self.scaler.get_scale()} if self.scaler.is_enabled() else {})
+        self.scaler.unscale_(optimizer)
+        return _named("loss", values) | {"gradient_norm/generator": self._clip(self.generator)}
+
+    def _update_discriminator(
+        self, discriminator: nn.Module, parts: Sequence[Batch], restored: Iterable[Tensor], shares: Sequence[float]
+    ) -> Values:
+        optimizer = self.optimizers["discriminator"]
+        discriminator.requires_grad_(True)
+        optimizer.zero_grad(set_to_none=True)
+        values: Values = {}
+        for part, image, share in zip(parts, restored, shares, strict=True):
+            terms = self.loss.discriminator_loss(discriminator, part.clean, image.detach())
+            (terms["loss"] * share).backward()
+            _add(values, terms, share)
+        report = _named("discriminator", values) | {"gradient_norm/discriminator": self._clip(discriminator)}
+        discriminator.requires_grad_(False)  # the generator's update needs gradients of its image alone
+        step_if(all_finite(report), optimizer)
+        self.loss.constrain(discriminator)
+        return report
 
     def _restore(self, part: Batch) -> Tensor:
         with self.precision.autocast(self.device):
             restored = self.forward(part.degraded)
         return restored.float()  # the losses and the discriminator compute in float32
 
-    def _train_discriminator(self, parts: Sequence[Batch], restored: list[Tensor], shares: list[float]) -> Terms:
-        self.discriminator.requires_grad_(True)
-        self.optimizers["discriminator"].zero_grad(set_to_none=True)
-        values: dict[str, Tensor] = {}
-        for part, image, share in zip(parts, restored, shares, strict=True):
-            terms = self.loss.discriminator_loss(self.discriminator, part.clean, image)
-            (terms["loss"] * share).backward()
-            _add(values, terms, share)
-        report = _named("discriminator", values) | {"gradient_norm/discriminator": self._clip(self.discriminator)}
-        self.discriminator.requires_grad_(False)  # in the generator's turn it only judges
-        step_if(all_finite(report), self.optimizers["discriminator"])
-        self.loss.constrain(self.discriminator)
-        return report
+    def _skip(self, name: str, parts: Sequence[Batch]) -> None:
+        """Reports to the guard that the value of this name was not finite. Raises Diverged after ten in a row."""
+        layer = None
+        if self.anomaly:
+            layers = (first_non_finite_layer(self.generator, part.degraded) for part in parts)
+            layer = next((layer for layer in layers if layer), None)
+        files = [file for part in parts for file in part.files]
+        self.guard.failed(name, self.iteration + 1, files, layer)
 
     def _clip(self, network: nn.Module) -> Tensor:
-        """Shortens the network's gradient to grad_clip; returns the norm that it had."""
+        """Scales the network's gradient down to the norm grad_clip; returns the norm before."""
         return nn.utils.clip_grad_norm_(network.parameters(), self.grad_clip)
 
     def end_savepoint(self, validation_loss: float) -> None:
-        """Lets the learning rate follow the validation loss, and remembers the lowest."""
-        self.schedule.after_validation(validation_loss)
+        """Gives the validation loss to the learning-rate schedule, and keeps the lowest."""
+        self.schedule.after_validation(self.iteration, validation_loss)
         self.progress.validated = self.iteration
         self.progress.best_loss = min(self.progress.best_loss, validation_loss)
 
     def go_back(self, state: dict[str, Any], reason: Diverged) -> str:
-        """Takes back a good state with half of its learning rate; returns a line that says so.
+        """Loads a saved state and halves its learning rate; returns a message that says so.
 
-        To be saved at once, so that the lower rate and the count of returns outlive the process.
-        Raises Diverged when it has gone back too often.
+        The caller saves the new state at once, so that a killed process keeps the lower rate and the count of returns.
+        Raises Diverged if the run has gone back too often.
         """
         self.guard.refuse_another_return(reason)
         self.load_state(state)
@@ -256,19 +293,26 @@ class Trainer:
         )
 
     def state(self) -> dict[str, Any]:
-        """All that an identical continuation needs, as of the end of the last update. Plain data and tensors."""
+        """All that an identical continuation needs, after the last update: plain data and tensors."""
         return {name: part.state_dict() for name, part in self.parts.items()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Takes a state back; the networks, options and losses must be those that it was made with."""
+        """Loads a state; the networks, options and losses must be those of the trainer that it comes from."""
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
 
 
-def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor], share: float) -> None:
+def compiled(generator: Generator) -> Callable[[Tensor], Tensor]:
+    """The generator with torch.compile, with a graph for each image size: one graph for all takes much longer."""
+    torch._dynamo.config.recompile_limit = 64  # with 8, the default, a run of several stages would not be compiled
+    return torch.compile(generator, dynamic=False)
+
+
+def _add(sums: Values, values: Values, share: float) -> None:
     for name, value in values.items():
-        sums[name] = sums.get(name, 0.0) + share * value.detach()
+        part = share * value.detach()
+        sums[name] = sums[name] + part if name in sums else part
 
 
-def _named(group: str, values: Mapping[str, Tensor]) -> Terms:
+def _named(group: str, values: Values) -> Values:
     return {f"{group}/{name}": value for name, value in values.items()}

@@ -117,17 +117,20 @@ class BsrganDegradation(Degradation):
         smallest, largest = self.blur_sizes
         size = smallest + 2 * int(torch.randint((largest - smallest) // 2 + 1, (), generator=rng))
         if happens(self.anisotropic_share, rng):
-            limits = self.anisotropic_variance or (0, 4 + scale)
-            across, along = (uniform(*limits, rng) ** 0.5 for _ in range(2))
+            low, high = self.anisotropic_variance or (0, 4 + scale)
+            across, along = (uniform(low, high, rng) ** 0.5 for _ in range(2))
             return blurred(image, gaussian(size, across, along, uniform(0, pi, rng)))
-        sigma = uniform(*(self.isotropic_sigma or (0, 2 + 0.2 * scale)), rng)
+        low, high = self.isotropic_sigma or (0, 2 + 0.2 * scale)
+        sigma = uniform(low, high, rng)
         return blurred(image, gaussian(size, sigma, sigma, 0))
 
     def _shrunk(self, image: np.ndarray, rng: Generator, scale: int) -> np.ndarray:
         if happens(self.resize_probability, rng):
-            factor = uniform(*(self.resize_factor or (1, 2 * scale)), rng)
+            low, high = self.resize_factor or (1, 2 * scale)
+            factor = uniform(low, high, rng)
             return self._resized(image, rng, round(image.shape[0] / factor), round(image.shape[1] / factor))
-        return every_nth(image, scale, uniform(*(self.resize_sigma or (0.1, 0.6 * scale)), rng))
+        low, high = self.resize_sigma or (0.1, 0.6 * scale)
+        return every_nth(image, scale, uniform(low, high, rng))
 
     def _resized(self, image: np.ndarray, rng: Generator, height: int, width: int) -> np.ndarray:
         return resize(image, height, width, choose(self.modes, rng))

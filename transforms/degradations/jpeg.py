@@ -33,4 +33,6 @@ def compressed(image: np.ndarray, quality: int) -> np.ndarray:
     pixels = cv2.cvtColor(np.rint(image.clip(0, 1) * 255).astype(np.uint8), cv2.COLOR_RGB2BGR)
     colours = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
     _, file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality, *colours])
-    return cv2.imdecode(file, cv2.IMREAD_COLOR_RGB).astype(np.float32) / 255
+    decoded = cv2.imdecode(file, cv2.IMREAD_COLOR_RGB)
+    assert decoded is not None  # OpenCV has just written it
+    return decoded.astype(np.float32) / 255

@@ -112,7 +112,7 @@ class RealEsrganDegradation(Degradation):
     def degrade(self, image: np.ndarray, rng: Generator) -> np.ndarray:
         height, width = image.shape[0] // self.scale, image.shape[1] // self.scale
         image = self.blur.degrade(image, rng)
-        image = self.resize.resized(image, *image.shape[:2], rng)
+        image = self.resize.resized(image, image.shape[0], image.shape[1], rng)
         image = self.noise.degrade(image, rng)
         image = self.jpeg.degrade(image, rng)
         image = self.second_blur.degrade(image, rng)

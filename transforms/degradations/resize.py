@@ -43,8 +43,9 @@ class RandomSize(Options):
 
     def resized(self, image: np.ndarray, height: int, width: int, rng: Generator) -> np.ndarray:
         """The image (H, W, 3) at height x width times a factor that is drawn."""
-        limits = {"up": self.up_factor, "down": self.down_factor, "keep": (1, 1)}
-        factor = uniform(*limits[choose_by_share(self.directions, rng)], rng)
+        limits: dict[Direction, tuple[float, float]] = {"up": self.up_factor, "down": self.down_factor, "keep": (1, 1)}
+        low, high = limits[choose_by_share(self.directions, rng)]
+        factor = uniform(low, high, rng)
         return self.to_size(image, round(height * factor), round(width * factor), rng)
 
     def to_size(self, image: np.ndarray, height: int, width: int, rng: Generator) -> np.ndarray:

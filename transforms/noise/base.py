@@ -16,14 +16,15 @@ class NoiseModel(Options):
 
     @property
     def heeds_iso(self) -> bool:
-        """Whether the ISO speed makes a difference to it."""
+        """Whether the noise depends on the ISO speed."""
         return True
 
     def draw(self, iso: float, rng: Generator) -> SensorNoise:
-        """The noise of one image, on the CPU. A model that knows its own strength takes no notice of the ISO speed."""
+        """The noise of one image, on the CPU. A model whose strength is fixed ignores the ISO speed."""
         raise NotImplementedError
 
     @model_serializer(mode="wrap")
     def _name_alone(self, section: SerializerFunctionWrapHandler) -> Any:
-        """A model with its defaults is written as its name, as it may be given."""
-        return self.class_name if self == self.model_construct() else section(self)
+        """Writes a model with default values as its name alone, as an option file may."""
+        fields = type(self).model_fields.items()
+        return self.class_name if all(getattr(self, name) == field.default for name, field in fields) else section(self)

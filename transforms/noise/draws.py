@@ -1,6 +1,6 @@
 """Single random numbers, and the forms in which an option gives numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp, log
 from typing import Annotated, Any, TypeVar
 
@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Discriminator, Field, PositiveFloat, Strict
 from torch import Generator, Tensor
 
 Number = TypeVar("Number")
+Choice = TypeVar("Choice")
 
 
 def uniform(low: float, high: float, rng: Generator) -> float:
@@ -26,15 +27,15 @@ def normal(mean: float, deviation: float, rng: Generator) -> float:
     return mean + deviation * torch.randn((), generator=rng, device=rng.device, dtype=torch.float64).item()
 
 
-def choose(choices: Sequence[Any], rng: Generator) -> Any:
+def choose(choices: Sequence[Choice], rng: Generator) -> Choice:
     """One of these, each being equally likely."""
-    return choices[torch.randint(len(choices), (), generator=rng, device=rng.device).item()]
+    return choices[int(torch.randint(len(choices), (), generator=rng, device=rng.device))]
 
 
-def choose_by_share(shares: dict[str, float], rng: Generator) -> str:
-    """One of these names, each being as likely as its share of the sum of all says."""
+def choose_by_share(shares: Mapping[Choice, float], rng: Generator) -> Choice:
+    """One of the keys. The probability of each is its share of the sum of all values."""
     weights = torch.tensor(list(shares.values()), dtype=torch.float64, device=rng.device)
-    return list(shares)[torch.multinomial(weights, 1, generator=rng).item()]
+    return list(shares)[int(torch.multinomial(weights, 1, generator=rng))]
 
 
 def happens(probability: float, rng: Generator) -> bool:
@@ -67,7 +68,7 @@ Planes = Annotated[tuple[Number, Number, Number, Number], Strict(False)]
 """Four numbers: for R, G1, G2, B."""
 Range = Annotated[tuple[Number, Number], Strict(False), AfterValidator(_rising)]
 """[low, high]."""
-# Told apart by what is given, so that a mistake is told of the form that was meant.
+# The form that was given decides, so that a mistake is reported for that form alone.
 PerPlane = Annotated[Annotated[Number, Tag("number")] | Annotated[Planes[Number], Tag("list")], Discriminator(_kind)]
 """A number, or a list of four: for R, G1, G2, B."""
 NumberOrRange = Annotated[

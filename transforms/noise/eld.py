@@ -24,7 +24,7 @@ FULL_SCALE = 15871  # [DN]: 14 bits less the black level
 
 
 class Line(NamedTuple):
-    """A camera's noise at every gain: ln of its scale [DN] is normal about slope * ln gain + bias."""
+    """A camera's noise at every gain: ln of its scale [DN] is normal with mean slope * ln gain + bias."""
 
     slope: float
     bias: float
@@ -32,14 +32,14 @@ class Line(NamedTuple):
 
 
 class EldCamera(NamedTuple):
-    """A calibrated camera. Of each pair of lists an entry was measured at one ISO speed or another."""
+    """A calibrated camera. The two lists have one entry for each ISO speed that was calibrated."""
 
     gain_at_iso_100: float
     """[DN/e-]; in proportion to the ISO speed."""
     gaussian: Line
-    """Standard deviation of the read noise, seen as Gaussian."""
+    """Standard deviation of the read noise, fitted with a Gaussian distribution."""
     tukey: Line
-    """Scale of the read noise, seen as Tukey-lambda's."""
+    """Scale of the read noise, fitted with a Tukey-lambda distribution."""
     row: Line
     """Standard deviation of the row noise."""
     tukey_shapes: list[float]
@@ -48,17 +48,17 @@ class EldCamera(NamedTuple):
 
 
 class Eld(NoiseModel):
-    """The noise of a calibrated camera at the ISO speed, which is beyond what was calibrated from 6400 on.
+    """The noise of a calibrated camera at the ISO speed. Above ISO 6400 it is extrapolated.
 
     `iso` [100, 6400] draws the gain as the paper does: log-uniform between the least and the greatest.
     """
 
     class_name: Literal["eld"] = "eld"
     camera: Literal["CanonEOS5D4", "CanonEOS700D", "CanonEOS70D", "NikonD850", "SonyA7S2", "virtual"] | None = None
-    """Whose noise; null: of one of the five, drawn anew for each image; virtual: of a camera between the five, its gain
-    and the strength of each kind of noise drawn between the least and the greatest of them."""
+    """The camera; null: one of the five, drawn for each image; virtual: a camera whose gain and strength of each kind
+    of noise are drawn between the smallest and the greatest of the five."""
     read_noise: Literal["tukey", "gaussian"] = "tukey"
-    """Distribution of the read noise; tukey is what was measured, with more outliers."""
+    """Distribution of the read noise. Tukey-lambda fits the measurements best: it has more outliers."""
 
     def draw(self, iso: float, rng: Generator) -> SensorNoise:
         known = eld_cameras()
@@ -67,20 +67,20 @@ class Eld(NoiseModel):
         else:
             cameras = [known[self.camera] if self.camera else choose(list(known.values()), rng)]
         log_gain = _between([log(camera.gain_at_iso_100 * iso / 100) for camera in cameras], rng)
-        read = _scale([getattr(camera, self.read_noise) for camera in cameras], log_gain, rng)
+        read = per_plane(_scale([getattr(camera, self.read_noise) for camera in cameras], log_gain, rng))
         row = _scale([camera.row for camera in cameras], log_gain, rng)
-        one = choose(cameras, rng)
+        camera = choose(cameras, rng)
         shape = None
         if self.read_noise == "tukey":
-            shape = per_plane(choose(one.tukey_shapes, rng))
+            shape = per_plane(choose(camera.tukey_shapes, rng))
             read = read * unit_deviation(shape)
         return SensorNoise(
             shot=per_plane(exp(log_gain) / FULL_SCALE),
-            read=torch.square(per_plane(1) * read / FULL_SCALE),
+            read=torch.square(read / FULL_SCALE),
             tukey_shape=shape,
             row_noise=per_plane(row / FULL_SCALE),
             step=per_plane(1 / FULL_SCALE),
-            colour_bias=per_plane(choose(one.colour_bias, rng)) / FULL_SCALE,
+            colour_bias=per_plane(tuple(choose(camera.colour_bias, rng))) / FULL_SCALE,
         )
 
 
@@ -88,9 +88,9 @@ class Eld(NoiseModel):
 def eld_cameras() -> dict[str, EldCamera]:
     """The five calibrated cameras by name."""
     cameras = {}
-    for name, facts in json.loads(CAMERAS.read_text(encoding="utf-8")).items():
-        lines = {kind: Line(**facts[kind]) for kind in ("gaussian", "tukey", "row")}
-        cameras[name] = EldCamera(**{**facts, **lines})
+    for name, values in json.loads(CAMERAS.read_text(encoding="utf-8")).items():
+        lines = {kind: Line(**values[kind]) for kind in ("gaussian", "tukey", "row")}
+        cameras[name] = EldCamera(**{**values, **lines})
     return cameras
 
 
@@ -99,6 +99,6 @@ def _between(values: list[float], rng: Generator) -> float:
 
 
 def _scale(lines: list[Line], log_gain: float, rng: Generator) -> float:
-    """[DN] at this gain of a camera that these lines enclose."""
+    """The scale [DN] at this gain, drawn between the lines of these cameras."""
     centre = _between([line.slope * log_gain + line.bias for line in lines], rng)
     return exp(normal(centre, mean(line.sd for line in lines), rng))

@@ -1,4 +1,4 @@
-"""White Gaussian noise, and the semi-blind mix of it with a camera's noise."""
+"""White Gaussian noise, and a mix of it with a camera's noise."""
 
 from typing import Literal
 
@@ -26,8 +26,8 @@ class Gaussian(NoiseModel):
 
 
 class Mixed(NoiseModel):
-    """For a denoiser that does not know the noise: of each image one kind of three, each as likely, 1 to 1.5 times as
-    strong: the noise of a typical camera at iso * factor, white Gaussian noise of sigma * factor, or both."""
+    """For a denoiser that is not told the noise level. Each image gets one of three kinds, equally likely: the noise of
+    a typical camera at iso * factor, white Gaussian noise of sigma * factor, or both. factor is uniform, 1 to 1.5."""
 
     class_name: Literal["mixed"] = "mixed"
     sigma: Share = 0.02

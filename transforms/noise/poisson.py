@@ -1,4 +1,4 @@
-"""Photon shot noise, which is Poisson's, and Gaussian read noise, both in one go."""
+"""Photon shot noise, which has a Poisson distribution, and Gaussian read noise, added together."""
 
 import torch
 from torch import Generator, Tensor
@@ -6,7 +6,8 @@ from torch import Generator, Tensor
 FEW = 32
 """Electrons below which shot noise is drawn from the Poisson distribution itself."""
 HIDING = 0.8
-"""Read noise [electrons rms] from which on it hides that electrons are whole: nothing has to be drawn exactly then."""
+"""Above this read noise [e- rms] the steps of the Poisson distribution are invisible, and the fast approximation is
+used."""
 SMALLEST = torch.finfo(torch.float32).tiny
 
 
@@ -15,7 +16,7 @@ def add_shot_and_read_noise(clean: Tensor, shot: Tensor, read: Tensor, rng: Gene
 
     clean  (..., 4, h, w), linear; shot and read (..., 4, 1, 1)
     Drawing from the Poisson distribution takes 40 ns a pixel, ten times a Gaussian number. So it is done only where
-    electrons are few and read noise does not hide them; elsewhere `from_normal` comes close.
+    there are few electrons and little read noise; elsewhere `from_normal` is close enough.
     """
     normal = torch.randn(clean.shape, generator=rng, device=clean.device)
     degraded = from_normal(normal, clean, shot, read)

@@ -20,7 +20,7 @@ class CameraProfile(Options):
     """
 
     camera: str
-    """Make and model, or what else tells cameras apart."""
+    """Make and model, or another name of the camera."""
     iso: PositiveFloat | None = None
     """ISO speed at which it was measured; null: not known."""
     gain: Planes[PositiveFloat]
@@ -72,12 +72,12 @@ ProfileOrPath = Annotated[
 
 
 class Profile(NoiseModel):
-    """The noise of a calibrated camera. The profile's numbers become a part of the options, so that a model's JSON
-    says with which noise it was trained, wherever the profile's file is."""
+    """The noise of a calibrated camera. The profile's numbers become part of the options, so that a model's JSON
+    tells the noise it was trained with, even without the profile's file."""
 
     class_name: Literal["profile"] = "profile"
     camera: ProfileOrPath
-    """The path of a profile made by restore.calibrate, or what stands in it."""
+    """The path of a profile made by restore.calibrate, or the profile itself."""
 
     @property
     def heeds_iso(self) -> bool:

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from transforms.noise.poisson import add_shot_and_read_noise
 from transforms.noise.tukey_lambda import tukey_lambda
-from transforms.sensor.metadata import NoiseProfile
+from transforms.sensor.metadata import NoiseProfile, map_tensors
 
 
 class SensorNoise(NamedTuple):
@@ -21,7 +21,7 @@ class SensorNoise(NamedTuple):
     """
 
     shot: Tensor
-    """Slope of the variance per unit of signal [1], which is the signal of one electron."""
+    """Slope of the variance per unit of signal [1]; it is also the signal of one electron."""
     read: Tensor
     """Variance of the read noise [1], without row noise and quantisation."""
     tukey_shape: Tensor | None = None
@@ -31,7 +31,7 @@ class SensorNoise(NamedTuple):
     step: Tensor | None = None
     """Step of the quantisation [1]; None: there is none."""
     colour_bias: Tensor | None = None
-    """What black is off by [1]; None: 0."""
+    """Offset of the black level [1]; None: 0."""
 
     def profile(self) -> NoiseProfile:
         """The line variance = shot * x + read, read being the whole variance at black level."""
@@ -51,7 +51,7 @@ def add_noise(clean: Tensor, noise: SensorNoise, rng: Generator) -> Tensor:
     rng    on the device of clean
     A signal of 0 or below has no shot noise.
     """
-    noise = SensorNoise(*(values if values is None else values.to(clean)[..., None, None] for values in noise))
+    noise = map_tensors(noise, lambda values: values.to(clean)[..., None, None])
     gaussian = noise.read if noise.tukey_shape is None else torch.zeros_like(noise.read)
     degraded = add_shot_and_read_noise(clean, noise.shot, gaussian, rng)
     if noise.tukey_shape is not None:
@@ -61,7 +61,7 @@ def add_noise(clean: Tensor, noise: SensorNoise, rng: Generator) -> Tensor:
         rows = torch.randn((*clean.shape[:-3], 2, clean.shape[-2], 1), generator=rng, device=clean.device)
         degraded += noise.row_noise * rows.repeat_interleave(2, dim=-3)
     if noise.step is not None:
-        # Uniform, as in the ELD model: other noise of half a step or more makes rounding just that.
+        # Uniform, as in the ELD model: so rounding errors are distributed where other noise is half a step or more.
         degraded += noise.step * (torch.rand(clean.shape, generator=rng, device=clean.device) - 0.5)
     if noise.colour_bias is not None:
         degraded += noise.colour_bias

@@ -12,10 +12,10 @@ LEAST_SHAPE = 1e-4
 
 
 def tukey_lambda(size: torch.Size, shape: Tensor, rng: Generator) -> Tensor:
-    """Numbers of mean 0 and standard deviation 1. The distribution's shape broadcasts to size and is -0.3 or above:
-    below, outliers that are rarer than 24 random bits can tell would make a part of the variance."""
+    """Numbers of mean 0 and standard deviation 1. shape is that of the distribution: it broadcasts to size, and is
+    -0.3 or above. Below that, outliers too rare for 24 random bits would make up a part of the variance."""
     shape = _not_0(shape)
-    # The end 0 is half a step of the random numbers away from 0, as 1 is a whole one from 1: both quantiles are finite.
+    # rand gives 0 but never 1. 0 becomes half a step of the random numbers, so that both logarithms are finite.
     probability = torch.rand(size, generator=rng, device=rng.device).clamp_(min=2**-25)
     upper = torch.log1p(-probability).mul_(shape).expm1_()
     return probability.log_().mul_(shape).expm1_().sub_(upper).div_(shape * unit_deviation(shape))

@@ -1,8 +1,8 @@
-"""The four phases of the Bayer mosaic, and how each becomes RGGB, the only one that networks see.
+"""The four phases of the Bayer mosaic, and how each is made RGGB, the only phase that networks get.
 
 A pattern is named by the colours of the mosaic's first two rows: "GRBG" is G R over B G.
 Source: Liu et al., Learning Raw Image Denoising with Bayer Pattern Unification and Bayer Preserving Augmentation,
-CVPR Workshops 2019: crop in training, reflect in use; flip and turn the mosaic, never its packed planes.
+CVPR Workshops 2019: crop in training, reflect when restoring; flip and rotate the mosaic, never its packed planes.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def unify(mosaic: Array, pattern: Pattern) -> Array:
 
 
 def unify_padded(mosaic: np.ndarray, pattern: Pattern) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """A mosaic (..., H, W) that begins with R and has even sides, with every pixel of this one in it: for use.
+    """A mosaic (..., H, W) that begins with R and has even sides, and contains all of this one: for restoring.
 
     Returns the padded mosaic and the window [rows, columns] of it that is the original: restored[..., *window] cuts it
     back. H and W are 2 or more. The mosaic is seen mirrored about its outermost row or column, which keeps every site's
@@ -41,14 +41,15 @@ def unify_padded(mosaic: np.ndarray, pattern: Pattern) -> tuple[np.ndarray, tupl
 def rearrange(
     mosaic: np.ndarray, pattern: Pattern, move: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, Pattern]:
-    """A mosaic (H, W) flipped, turned or transposed, and the pattern that it has then.
+    """A mosaic (H, W) flipped, rotated or transposed, and the pattern of the result.
 
     move  such as np.fliplr, np.rot90 or np.transpose
     """
     height, width = mosaic.shape
-    # The colours of a mosaic of two or three rows and columns move as those of the large one, if it is as even or odd.
+    # A small array of the colours, whose sides are even or odd like the mosaic's, changes its phase in the same way.
     colours = np.tile(np.array(list(pattern)).reshape(2, 2), (2, 2))[: 2 + height % 2, : 2 + width % 2]
-    return move(mosaic), "".join(move(colours)[:2, :2].flat)
+    moved = "".join(move(colours)[:2, :2].flat)
+    return move(mosaic), next(pattern for pattern in PATTERNS if pattern == moved)
 
 
 def first_red(pattern: Pattern) -> tuple[int, int]:

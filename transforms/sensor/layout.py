@@ -17,6 +17,8 @@ class Layout:
     """The name of each plane."""
     cell: int
     """A tensor's pixel stands for cell x cell pixels of the photograph [px]."""
+    sites: tuple[tuple[int, int], ...]
+    """Row and column in that cell of the pixels of each plane, from 0."""
     raw: bool
     """Whether values are linear sensor values, 0 = black level, 1 = white level, that come with RawMetadata."""
 
@@ -35,9 +37,9 @@ class Layout:
         return develop(image, metadata.camera)
 
 
-SRGB = Layout("sRGB", ("R", "G", "B"), cell=1, raw=False)
+SRGB = Layout("sRGB", ("R", "G", "B"), cell=1, sites=((0, 0),) * 3, raw=False)
 """(..., 3, H, W), 0 to 1, encoded for the eye."""
-RGGB = Layout("RGGB", ("R", "G1", "G2", "B"), cell=2, raw=True)
+RGGB = Layout("RGGB", ("R", "G1", "G2", "B"), cell=2, sites=((0, 0), (0, 1), (1, 0), (1, 1)), raw=True)
 """(..., 4, H/2, W/2): the four sites of each cell of an RGGB mosaic (H, W). G1 is the green in the rows of R."""
 
 LAYOUTS = {layout.name: layout for layout in (SRGB, RGGB)}

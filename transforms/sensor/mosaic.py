@@ -1,4 +1,4 @@
-"""A raw image on its way through a chain: a frame, the RGGB window of it that is looked at, and its metadata."""
+"""A raw image in a chain of transforms: a frame, the RGGB window of it that is used, and its metadata."""
 
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ class Mosaic(NamedTuple):
     """A raw image as an RGGB mosaic with even sides: a window of a frame, which may be of any Bayer phase.
 
     A flip of an even frame changes its phase. The window then moves by a pixel, so that it begins with R again and
-    keeps its size; only where it fills the frame does it lose a pixel on either side.
+    keeps its size. Only where it fills the frame, it becomes 2 pixels shorter: one at either end.
     """
 
     frame: np.ndarray | LazyImage
@@ -38,7 +38,7 @@ class Mosaic(NamedTuple):
     pattern: Pattern = "RGGB"
     """Of the frame."""
     window: Window | None = None
-    """The part that is looked at; None: the whole frame, which is RGGB and has even sides then."""
+    """The part that is used; None: the whole frame, which must then be RGGB and have even sides."""
 
     @property
     def place(self) -> Window:
@@ -51,7 +51,7 @@ class Mosaic(NamedTuple):
 
     @property
     def values(self) -> np.ndarray:
-        """(H, W) float32, RGGB: the window of the frame, worked out now where the frame is lazy."""
+        """(H, W) float32, RGGB: the window of the frame, computed now where the frame is lazy."""
         top, left, height, width = self.place
         return self.frame[top : top + height, left : left + width]
 
@@ -65,7 +65,7 @@ class Mosaic(NamedTuple):
         place = self.place
         return self._replace(window=Window(place.top + top, place.left + left, height, width))
 
-    def flip(self, axes: list[int]) -> "Mosaic":
+    def flip(self, axes: tuple[int, ...]) -> "Mosaic":
         """Mirrored along these axes, 0 being top to bottom."""
         frame, pattern = rearrange(np.asarray(self.frame), self.pattern, lambda values: np.flip(values, axes))
         top, left, height, width = self.place
@@ -87,7 +87,7 @@ class Mosaic(NamedTuple):
     def downsample(self, factor: int, sigma: float) -> "Mosaic":
         """Blurred colour by colour with a Gaussian of sigma [px], and every factor-th row and column kept.
 
-        H x W become H // factor x W // factor pixels, less an odd last row and column. Its noise is known no more.
+        H x W become H // factor x W // factor pixels, less an odd last row and column. Its noise is then unknown.
         """
         metadata = self.metadata._replace(noise=NoiseProfile.unknown())
         return Mosaic(DownsampledMosaic(self.values, factor, sigma), metadata)
@@ -101,7 +101,7 @@ class Mosaic(NamedTuple):
 
 
 def _moved_to_red(start: int, length: int, side: int, red: int) -> tuple[int, int]:
-    """Start and length of a window along a side of the frame, in whose rows (or columns) red, red + 2, ... R lies."""
+    """Start and length of a window that begins with R, along a side of the frame. R is at red, red + 2, and so on."""
     if start % 2 == red:
         return start, length
     if start + 1 + length <= side:
@@ -113,10 +113,9 @@ class DownsampledMosaic(LazyImage):
     """A blurred and downsampled RGGB mosaic that looks like an array (H, W), float32.
 
     Site [i, j] is the mean of the sites of its colour around [factor * i, factor * j], weighted by a Gaussian; both
-    greens are one colour, and beyond the edges the mosaic is seen mirrored. So a flat field stays flat and a ramp stays
-    where it is. Without blur it is the nearest of these sites or, as an even factor leads to a red one, the mean of the
-    four nearest.
-    A slice [top:bottom, left:right], top and left even, works out only the window that it needs.
+    greens are one colour, and the mosaic is mirrored at its edges. So a flat field stays flat and a ramp does not move.
+    Without blur it is the nearest of these sites or, where several are equally near, the mean of them.
+    A slice [top:bottom, left:right], top and left even, computes only the window that it needs.
     """
 
     def __init__(self, values: np.ndarray, factor: int, sigma: float):
@@ -124,7 +123,7 @@ class DownsampledMosaic(LazyImage):
         self.shape = tuple(side // factor // 2 * 2 for side in values.shape)
         self.margin = max(int(np.ceil(3 * sigma)), 1)
         offsets = np.arange(-self.margin, self.margin + 1)
-        # A sigma of 0.05 blurs no more than 0 does, and leaves the nearest sites a weight that is no 0.
+        # A sigma of 0.05 does not blur, and the nearest sites keep a weight above 0.
         gaussian = np.exp(-(offsets**2) / (2 * max(sigma, 0.05) ** 2))
         parts = [gaussian[offsets % 2 == parity] for parity in (0, 1)]
         self.weights = [part.sum() for part in parts]  # of the even offsets, of the odd ones
@@ -144,16 +143,16 @@ class DownsampledMosaic(LazyImage):
     def _sites(self, source: np.ndarray, row: int, column: int, height: int, width: int) -> np.ndarray:
         """The height x width downsampled sites at this row and column of the cells of 2 x 2."""
         top, left = self.factor * row, self.factor * column
-        # In RGGB the sites of one colour are those of a cell whose row + column is the same. Of each of them a centre
-        # sees all at even offsets or all at odd ones, down as across: so a separable filter does.
+        # In an RGGB cell the sites of one colour are those with the same row + column. Along each axis such a site lies
+        # either at even offsets from the centre or at odd ones: so a separable filter is enough.
         same_colour = [(i, j) for i, j in CELL if i + j == row + column]
         parities = [((i + top) % 2, (j + left) % 2) for i, j in same_colour]
         weights = [self.weights[down] * self.weights[across] for down, across in parities]
-        blurred = 0
+        blurred = np.zeros((height, width), np.float32)
         for (down, across), weight in zip(parities, weights, strict=True):
             share = np.float32(weight / sum(weights))
             first = top + (self.margin + down) % 2, left + (self.margin + across) % 2
-            seen = source[first[0] :: 2, first[1] :: 2]
-            means = cv2.sepFilter2D(seen, cv2.CV_32F, self.taps[across], self.taps[down] * share, anchor=(0, 0))
+            sites = source[first[0] :: 2, first[1] :: 2]
+            means = cv2.sepFilter2D(sites, cv2.CV_32F, self.taps[across], self.taps[down] * share, anchor=(0, 0))
             blurred += means[:: self.factor, :: self.factor][:height, :width]
         return blurred

@@ -84,10 +84,9 @@ def _footprint(distance: np.ndarray, scale: int, sigma: float) -> np.ndarray:
     odd scales since it lies in the middle of a pixel.
     """
     outer, inner = (scale + PITCH) / 2, (scale - PITCH) / 2
-    return sum(
-        sign * _twice_integrated(distance + edge, sigma)
-        for sign, edge in ((1, outer), (-1, inner), (-1, -inner), (1, -outer))
-    ).clip(0)
+    edges = ((1, outer), (-1, inner), (-1, -inner), (1, -outer))
+    parts = [sign * _twice_integrated(distance + edge, sigma) for sign, edge in edges]
+    return np.sum(parts, axis=0).clip(0)
 
 
 def _twice_integrated(x: np.ndarray, sigma: float) -> np.ndarray:

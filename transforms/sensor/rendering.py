@@ -1,4 +1,4 @@
-"""Raw images for the eye: mosaics packed and unpacked, demosaiced, and developed to sRGB."""
+"""Rendering of raw images: mosaics packed and unpacked, demosaiced, and developed to sRGB."""
 
 from itertools import product
 
@@ -9,15 +9,16 @@ from torch import Tensor
 from transforms.sensor.cameras import COLOUR_OF_SITE, Camera
 from transforms.sensor.unprocessing import process
 
+Kernel = list[list[float]]
 # Malvar, He and Cutler, High-quality linear interpolation for demosaicing of Bayer-patterned color images,
 # ICASSP 2004, figure 2; in eighths.
-GREEN = [[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]]
+GREEN: Kernel = [[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]]
 """Green at a red or blue site."""
-ALONG_ROW = [[0, 0, 0.5, 0, 0], [0, -1, 0, -1, 0], [-1, 4, 5, 4, -1], [0, -1, 0, -1, 0], [0, 0, 0.5, 0, 0]]
+ALONG_ROW: Kernel = [[0, 0, 0.5, 0, 0], [0, -1, 0, -1, 0], [-1, 4, 5, 4, -1], [0, -1, 0, -1, 0], [0, 0, 0.5, 0, 0]]
 """Red or blue at a green site whose neighbours in the row have it."""
-DIAGONAL = [[0, 0, -1.5, 0, 0], [0, 2, 0, 2, 0], [-1.5, 0, 6, 0, -1.5], [0, 2, 0, 2, 0], [0, 0, -1.5, 0, 0]]
+DIAGONAL: Kernel = [[0, 0, -1.5, 0, 0], [0, 2, 0, 2, 0], [-1.5, 0, 6, 0, -1.5], [0, 2, 0, 2, 0], [0, 0, -1.5, 0, 0]]
 """Red at a blue site, blue at a red site."""
-KNOWN = [[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 8, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
+KNOWN: Kernel = [[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 8, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
 """The colour that the site itself records."""
 ALONG_COLUMN = [list(row) for row in zip(*ALONG_ROW, strict=True)]
 
@@ -42,7 +43,7 @@ def unpack(packed: Tensor) -> Tensor:
 def demosaic(mosaic: Tensor) -> Tensor:
     """An RGGB mosaic (..., H, W), white balanced, to colour (..., 3, H, W): Malvar, He and Cutler's linear filters.
 
-    H and W are even, and at least 4. Beyond its edges the mosaic is seen as its mirror image about the outermost row or
+    H and W are even, and at least 4. At its edges the mosaic is mirrored about the outermost row or
     column, which keeps every site's colour.
     """
     height, width = mosaic.shape[-2:]
@@ -60,7 +61,7 @@ def _filters() -> Tensor:
     return filters.view(12, 1, 6, 6)
 
 
-STACKED_FILTERS = _filters()  # made here, not on first use: that may be in inference mode, of which no gradient comes
+STACKED_FILTERS = _filters()  # made here, not on first use: tensors made in inference mode give no gradients
 
 
 def develop(packed: Tensor, camera: Camera) -> Tensor:
@@ -69,7 +70,7 @@ def develop(packed: Tensor, camera: Camera) -> Tensor:
     camera  on the image's device: rgb_to_camera (..., 3, 3) and white_balance (..., 3)
     """
     gains = camera.white_balance
-    # Half precision, which autocast would choose, shows as banding.
+    # Half precision, which autocast would choose, causes visible banding.
     with torch.autocast(packed.device.type, enabled=False):
         balanced = demosaic(unpack(packed.float() * gains[..., COLOUR_OF_SITE, None, None]))
         return process(balanced / gains[..., None, None], camera.rgb_to_camera, gains)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from options.base import PathText
 from options.choices import TAG, Choices, Shorthand
-from restore.data.sources.base import Found, Recording, Source
+from restore.data.sources.base import Found, ImageFile, Source
 from restore.data.sources.folders import Folder, PairedFolders
 from restore.data.sources.low_light import ELD, SID
 from restore.data.sources.rawir import RAWIR
@@ -23,4 +23,4 @@ SOURCES = Choices(
 )
 PathOptions = Annotated[Source, SOURCES]
 
-__all__ = ["SOURCES", "Folder", "Found", "PairedFolders", "PathOptions", "Recording", "Source"]
+__all__ = ["SOURCES", "Folder", "Found", "ImageFile", "PairedFolders", "PathOptions", "Source"]

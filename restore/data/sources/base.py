@@ -14,19 +14,19 @@ from transforms.sensor.layout import Layout
 from transforms.sensor.mosaic import Mosaic
 
 
-class Recording(NamedTuple):
-    """A file, and what makes it as bright as the other one of its pair."""
+class ImageFile(NamedTuple):
+    """An image file or a raw file, and how it is scaled."""
 
-    file: Path
+    path: Path
     gain: float = 1
-    """What a raw image is multiplied with."""
+    """What a raw image is multiplied by, to be as bright as the other one of its pair."""
 
 
 class Found(NamedTuple):
-    """What a source holds; no file has been opened yet."""
+    """The files of a source. None has been opened yet."""
 
-    photographs: list[tuple[Recording, ...]]
-    """Of each photograph its recording; of each pair the degraded one and the clean one."""
+    photographs: list[tuple[ImageFile, ...]]
+    """One file for each photograph; two for each pair, the degraded one first and then the clean one."""
     left_out: list[str]
     """A line for each file that lacks its partner."""
 
@@ -36,21 +36,22 @@ class Source(Options):
 
     class_name: str
     layout: ClassVar[Layout | None] = None
-    """Of all its images, where that is known before a file is opened."""
+    """Of all its images; None where it is known only when a file is opened."""
     paired: ClassVar[bool] = False
     """Whether they are pairs."""
     tells_noise: ClassVar[bool] = True
-    """Whether the noise of its raw images may be known from their files."""
+    """Whether its raw files may have a noise profile."""
 
     def __str__(self) -> str:
         return self.model_dump_json(exclude_none=True)
 
-    def reader(self, recording: Recording) -> str:
-        """All that decides, beside the file's content and the gain, what read makes of it: the reader and its version.
+    def reader(self, file: ImageFile) -> str:
+        """The name and version of the reader: with the file's content and the gain they determine the decoded image.
 
-        A source that reads files in its own way names that, and raises its version by one when it reads otherwise.
+        A source with a reader of its own returns that one's name, and raises its version by one when its result
+        changes.
         """
-        raw = recording.file.suffix.lower() in raw_file.RAW_SUFFIXES
+        raw = file.path.suffix.lower() in raw_file.RAW_SUFFIXES
         return f"raw file {raw_file.READER_VERSION}" if raw else f"picture {images.READER_VERSION}"
 
     def find(self) -> Found:
@@ -60,13 +61,13 @@ class Source(Options):
         """
         raise NotImplementedError
 
-    def read(self, recording: Recording) -> np.ndarray | Mosaic:
+    def read(self, file: ImageFile) -> np.ndarray | Mosaic:
         """sRGB (H, W, 3), uint8 or uint16, or a raw image. Raises BadImage for a file that cannot be used."""
         raise NotImplementedError
 
 
-def found(photographs: Iterable[tuple[Recording, ...]], left_out: list[str], wanted: str) -> Found:
-    """What was found. UserError if that is nothing at all: wanted says where there was nothing, and what there is."""
+def found(photographs: Iterable[tuple[ImageFile, ...]], left_out: list[str], wanted: str) -> Found:
+    """What was found. Raises UserError with the message `wanted` if there is no file at all."""
     photographs = list(photographs)
     if not photographs and not left_out:
         raise UserError(wanted)

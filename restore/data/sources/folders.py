@@ -9,7 +9,7 @@ from pydantic import model_serializer
 from options.base import PathText
 from restore.camera.raw_file import RAW_SUFFIXES
 from restore.data.sample_photographs import make_sample_photographs
-from restore.data.sources.base import Found, Recording, Source, found
+from restore.data.sources.base import Found, ImageFile, Source, found
 from restore.data.sources.reading import read_picture_or_raw
 from restore.files.images import IMAGE_SUFFIXES
 from restore.files.paths import files_below
@@ -35,16 +35,16 @@ class Folder(Source):
 
     def find(self) -> Found:
         make_sample_photographs(self.path)
-        return found(((Recording(file),) for file in _images(self.path)), [], _no_picture(self.path))
+        return found(((ImageFile(file),) for file in _images(self.path)), [], _no_picture(self.path))
 
-    def read(self, recording: Recording) -> np.ndarray | Mosaic:
-        return read_picture_or_raw(recording)
+    def read(self, file: ImageFile) -> np.ndarray | Mosaic:
+        return read_picture_or_raw(file)
 
 
 class PairedFolders(Source):
     """Degraded images in one folder, the clean ones of the same scenes in another, with their subfolders.
 
-    Partners have the same name, suffix aside, and the same subfolder; both are sRGB pictures, or both raw files.
+    Partners have the same subfolder and the same name without the suffix. Both are image files, or both raw files.
     """
 
     paired: ClassVar[bool] = True
@@ -61,11 +61,11 @@ class PairedFolders(Source):
         degraded, clean = (_by_name(folder, left_out) for folder in (self.degraded, self.clean))
         left_out += [_alone(file, self.clean, name) for name, file in degraded.items() if name not in clean]
         left_out += [_alone(file, self.degraded, name) for name, file in clean.items() if name not in degraded]
-        pairs = ((Recording(degraded[name]), Recording(clean[name])) for name in degraded if name in clean)
+        pairs = ((ImageFile(degraded[name]), ImageFile(clean[name])) for name in degraded if name in clean)
         return found(pairs, left_out, _no_picture(self.degraded))
 
-    def read(self, recording: Recording) -> np.ndarray | Mosaic:
-        return read_picture_or_raw(recording)
+    def read(self, file: ImageFile) -> np.ndarray | Mosaic:
+        return read_picture_or_raw(file)
 
 
 Name = tuple[bool, Path]
@@ -77,7 +77,7 @@ def _images(folder: str) -> list[Path]:
 
 
 def _by_name(folder: str, left_out: list[str]) -> dict[Name, Path]:
-    """The images of a folder by their names. Of two that differ in the suffix alone the second is left out."""
+    """The images of a folder by their names. Of two names that differ only in the suffix the second is left out."""
     files: dict[Name, Path] = {}
     for file in _images(folder):
         name = file.suffix.lower() in RAW_SUFFIXES, file.relative_to(folder).with_suffix("")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from options.base import PathText
-from restore.data.sources.base import Found, Recording, Source, found
+from restore.data.sources.base import Found, ImageFile, Source, found
 from restore.data.sources.reading import neutral_mosaic
 from restore.files.images import BadImage
 from restore.files.paths import files_below
@@ -21,7 +21,7 @@ WHITE = 4095
 class RAWIR(Source):
     """Clean raw images, 12_3.npy and the like: packed raw (h, w, 4), uint16, of 12 bits.
 
-    The cameras' colours are unknown: pictures of them are rendered with white balance 2.15, 1, 1.7.
+    The cameras' colours are not known: the images are rendered with the white balance 2.15, 1, 1.7.
     Source: Conde et al., NTIRE Challenge on RAW Image Super-Resolution, CVPR Workshops 2024.
     """
 
@@ -35,19 +35,19 @@ class RAWIR(Source):
     def find(self) -> Found:
         files = [file for file in files_below(self.path) if file.suffix.lower() == ".npy"]
         wanted = f"{self.path}: holds no RAWIR image; looked for 12_3.npy and the like"
-        return found(((Recording(file),) for file in files), [], wanted)
+        return found(((ImageFile(file),) for file in files), [], wanted)
 
-    def reader(self, recording: Recording) -> str:
+    def reader(self, file: ImageFile) -> str:
         return "RAWIR 1"
 
-    def read(self, recording: Recording) -> Mosaic:
+    def read(self, file: ImageFile) -> Mosaic:
         try:
-            packed = np.load(recording.file)
+            packed = np.load(file.path)
         except (OSError, ValueError, EOFError):
-            raise BadImage(recording.file, "is no .npy file of numbers, or damaged", "download it again") from None
+            raise BadImage(file.path, "is no .npy file of numbers, or damaged", "download it again") from None
         if packed.dtype != np.uint16 or packed.ndim != 3 or packed.shape[2] != len(CELL):
             raise BadImage(
-                recording.file, f"holds {packed.dtype} {packed.shape}, and uint16 (h, w, 4) is wanted", "remove it"
+                file.path, f"holds {packed.dtype} {packed.shape}, and uint16 (h, w, 4) is wanted", "remove it"
             )
         planes = torch.from_numpy(packed.transpose(2, 0, 1) / np.float32(WHITE))
         return neutral_mosaic(unpack(planes).numpy(), "RGGB")

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from options.base import PathText
-from restore.data.sources.base import Found, Recording, Source, found
+from restore.data.sources.base import Found, ImageFile, Source, found
 from restore.data.sources.reading import neutral_mosaic
 from restore.files.images import BadImage
 from restore.files.paths import files_below
@@ -16,8 +16,8 @@ from transforms.sensor.layout import RGGB, Layout
 from transforms.sensor.mosaic import Mosaic
 
 PATTERNS: dict[str, Pattern] = {"GP": "BGGR", "IP": "RGGB", "S6": "GBRG", "N6": "BGGR", "G4": "BGGR"}
-"""By the phone's code, of the array as MATLAB has it. The table that is often cited has GRBG for S6: it is that of the
-array as HDF5 readers give it, transposed. Source: the authors' sidd_utils.py."""
+"""By the phone's code, for the array as MATLAB has it. A table that is often cited has GRBG for S6, which holds for the
+transposed array that HDF5 readers return. Source: the authors' sidd_utils.py."""
 SCENE_FOLDER = re.compile(r"\d{4}_(?P<scene>\d{3})_(?P<phone>[A-Z0-9]{2})_.+")
 """Such as 0001_001_S6_00100_00060_3200_L: instance, scene, phone, ISO, shutter, colour temperature, light."""
 NOISY_FILE = re.compile(r"(\d{4})_NOISY_RAW_(\d{3})\.MAT", re.IGNORECASE)
@@ -26,7 +26,7 @@ NOISY_FILE = re.compile(r"(\d{4})_NOISY_RAW_(\d{3})\.MAT", re.IGNORECASE)
 class SIDD(Source):
     """Raw pairs of SIDD-Medium: Data/0001_001_S6_00100_00060_3200_L/0001_NOISY_RAW_010.MAT and 0001_GT_RAW_010.MAT.
 
-    The colours of the phones are not read: pictures of them are rendered with white balance 2.15, 1, 1.7.
+    The phones' colours are not read: the images are rendered with the white balance 2.15, 1, 1.7.
     Source: Abdelhamed et al., A High-Quality Denoising Dataset for Smartphone Cameras, CVPR 2018.
     """
 
@@ -49,7 +49,7 @@ class SIDD(Source):
                 continue
             clean = "{}_GT_RAW_{}.MAT".format(*numbers.groups())
             if name.with_name(clean) in files:
-                pairs.append((Recording(noisy), Recording(files[name.with_name(clean)])))
+                pairs.append((ImageFile(noisy), ImageFile(files[name.with_name(clean)])))
             else:
                 left_out.append(f"{noisy}: has no {clean} beside it; copy that too or remove this")
         of_scenes = f" of the scenes {self.scenes}" if self.scenes else ""
@@ -60,24 +60,26 @@ class SIDD(Source):
             f"Data/0001_001_S6_00100_00060_3200_L/0001_NOISY_RAW_010.MAT and the like",
         )
 
-    def reader(self, recording: Recording) -> str:
-        return f"SIDD 1 {_phone(recording)}"
+    def reader(self, file: ImageFile) -> str:
+        return f"SIDD 1 {_phone(file)}"
 
-    def read(self, recording: Recording) -> Mosaic:
-        import h5py  # takes a while, and few need it
+    def read(self, file: ImageFile) -> Mosaic:
+        import h5py  # takes long to import, and only SIDD needs it
 
-        file, phone = recording.file, _phone(recording)
+        path, phone = file.path, _phone(file)
         if phone not in PATTERNS:
-            raise BadImage(file, f"is by the phone {phone}, whose mosaic is unknown", f"known: {', '.join(PATTERNS)}")
+            raise BadImage(path, f"is by the phone {phone}, whose mosaic is unknown", f"known: {', '.join(PATTERNS)}")
         try:
-            with h5py.File(file) as data:
+            with h5py.File(path) as data:
                 values = np.asarray(data["x"]).T  # MATLAB stores columns, and HDF5 takes them for rows
         except (OSError, KeyError, TypeError):
-            raise BadImage(file, "is no MATLAB 7.3 file with an array x, or damaged", "download it again") from None
+            raise BadImage(path, "is no MATLAB 7.3 file with an array x, or damaged", "download it again") from None
         if values.ndim != 2 or values.dtype.kind != "f":
-            raise BadImage(file, f"holds {values.dtype} {values.shape}, and a mosaic of floats is wanted", "remove it")
+            raise BadImage(path, f"holds {values.dtype} {values.shape}, and a mosaic of floats is wanted", "remove it")
         return neutral_mosaic(values, PATTERNS[phone])
 
 
-def _phone(recording: Recording) -> str:
-    return SCENE_FOLDER.fullmatch(recording.file.parent.name)["phone"]
+def _phone(file: ImageFile) -> str:
+    folder = SCENE_FOLDER.fullmatch(file.path.parent.name)
+    assert folder, "find takes files only from folders of such names"
+    return folder["phone"]
