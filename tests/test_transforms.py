@@ -43,6 +43,9 @@ EVERY_TRANSFORM = [
     {"class_name": "CenterCrop", "h": 20, "w": 24},
     {"class_name": "RandomFlip"},
     {"class_name": "RandomRotate"},
+    {"class_name": "Mixup", "probability": 0.5, "alpha": 0.4},
+    {"class_name": "CutMix", "probability": 0.5, "side": 0.3},
+    {"class_name": "CutBlur", "probability": 0.5, "side": 0.3},
     {
         "class_name": "RgbToRawTransform",
         "iso": 3200,

@@ -15,6 +15,7 @@ from transforms.degradations.real_esrgan import RealEsrganDegradation
 from transforms.degradations.resize import Resize
 from transforms.downsample import Downsample
 from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomRotate
+from transforms.mixing import CutBlur, CutMix, Mixup
 from transforms.pipeline import Pipeline, check_order
 from transforms.rgb_to_raw import RgbToRawTransform
 from transforms.sample import Sample, ToTensor2
@@ -29,6 +30,8 @@ TRANSFORMS = Choices(
     CenterCrop,
     RandomFlip,
     RandomRotate,
+    Mixup,
+    CutMix,
     BicubicDownsample,
     Blur,
     Resize,
@@ -36,6 +39,7 @@ TRANSFORMS = Choices(
     JpegCompression,
     BsrganDegradation,
     RealEsrganDegradation,
+    CutBlur,
     RgbToRawTransform,
     VarianceStabilization,
     NoiseLevelMap,

@@ -1,6 +1,7 @@
 """What every transform is: an option section that can be called, and that declares what the chain must know of it."""
 
 import json
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -53,6 +54,14 @@ class Transform(Options):
     """Why it cannot take a recorded pair, as the end of "a pair given, and <class_name> ..."; None: it can."""
     needs_noise: ClassVar[bool] = False
     """Whether it has to know the noise of the raw image."""
+    needs_partner: ClassVar[bool] = False
+    """Whether it mixes a second photograph in: then not the transform is called, but its method mix."""
+    needs_pair: ClassVar[bool] = False
+    """Whether it works on a degraded image beside the clean one, which a recorded pair has or a degradation made."""
+    only_resamples: ClassVar[bool] = False
+    """Whether it degrades by making the image smaller alone, as CutBlur would do with the clean one."""
+    training_only: ClassVar[bool] = False
+    """Whether it makes training harder and measuring wrong, so that it belongs into transforms_train alone."""
     extra_channels: ClassVar[int] = 0
     """Channels that it adds to the degraded image."""
 
@@ -77,6 +86,10 @@ class Transform(Options):
         raise UserError(f"{self.class_name} has a fixed size; leave crop_size out, or use a RandomCrop")
 
     def __call__(self, image: Any, rng: Generator) -> Any:
+        raise NotImplementedError
+
+    def mix(self, image: Image, partner: Callable[[], Image], rng: Generator) -> Image:
+        """The image with its partner, which is made where it is asked for. Only of a transform that needs_partner."""
         raise NotImplementedError
 
     def without_effect(self) -> list[str]:

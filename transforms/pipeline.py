@@ -1,6 +1,8 @@
 """A chain of transforms, checked when it is built, that turns photographs and raw images into samples."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from math import prod
 
@@ -19,13 +21,17 @@ from transforms.sensor.mosaic import Mosaic
 ROWS = 256
 """An even number of rows prepared at a time: the float32 of a whole photograph is four times its memory."""
 
+Partners = Callable[[int], tuple[Image, Generator]]
+"""The photograph for the mixing transform of this number in the chain, and the state from which its crops are drawn."""
+
 
 @dataclass(frozen=True)
 class Pipeline:
     """Transforms applied one after another; the same image and generator state give the same sample.
 
-    image   (H, W, 3) sRGB, uint8 or uint16; or a Mosaic, which is raw already and clean; or a Pair of either, to which
-            nothing is added
+    image     (H, W, 3) sRGB, uint8 or uint16; or a Mosaic, which is raw already and clean; or a Pair of either, to
+              which nothing is added
+    partners  where other photographs come from, for a chain with a transform that mixes; of the image's kind
     What the chain is follows from what its transforms declare (transforms/base.py).
     Raises UserError for an image that the chain does not take.
     """
@@ -33,12 +39,30 @@ class Pipeline:
     transforms: tuple[Transform, ...]
     """The sections that it was built from; their JSON builds it again."""
 
-    def __call__(self, image: Image, rng: Generator) -> Sample:
+    def __call__(self, image: Image, rng: Generator, partners: Partners | None = None) -> Sample:
         self.check(image)
         *steps, last = self.transforms
-        for step in steps:
-            image = step(image, rng)
+        for number, step in enumerate(steps):
+            if step.needs_partner:
+                image = step.mix(image, partial(self._partner, number, partners), rng)
+            else:
+                image = step(image, rng)
         return last(image, rng)
+
+    def _partner(self, number: int, partners: Partners | None) -> Image:
+        """A second photograph as it comes to the transform of this number."""
+        if partners is None:
+            raise UserError(f"image: one given, and {self.transforms[number].class_name} mixes two; give partners too")
+        image, rng = partners(number)
+        for step in self.transforms[:number]:
+            if not step.needs_partner:
+                image = step(image, rng)
+        return image
+
+    @property
+    def needs_partners(self) -> bool:
+        """Whether a sample may be made of more than one photograph."""
+        return any(step.needs_partner for step in self.transforms)
 
     @property
     def layout(self) -> Layout:
@@ -80,6 +104,11 @@ class Pipeline:
                 raise UserError(f"image: a raw one given, and {step.class_name} takes sRGB alone; remove it")
         if isinstance(image, Pair) and image.recorded:
             self._check_recorded(image)
+        elif not self.degrades and (names := [step.class_name for step in self.transforms if step.needs_pair]):
+            raise UserError(
+                f"image: a clean one given, and {names[0]} needs a degraded one beside it; give pairs, or put a "
+                f"degradation before {names[0]}"
+            )
         height, width = self.smallest_image(layout_of(image))
         if image.shape[0] < height or image.shape[1] < width:
             raise UserError(
@@ -184,6 +213,7 @@ def check_order(transforms: list[Transform], place: str) -> None:
 def _misplaced(transforms: list[Transform], place: str) -> list[str]:
     mistakes: list[str] = []
     maker = maker_place = knowing = degrader = None
+    cropped = degraded = False
     for number, step in enumerate(transforms):
         here, name = f"{place}.{number}", step.class_name
         if step.ends:
@@ -202,10 +232,21 @@ def _misplaced(transforms: list[Transform], place: str) -> list[str]:
                 degrader = f"{name}, {here}"
             elif step.refuses_pairs and degrader:
                 mistakes.append(f"{here}: {name} {step.refuses_pairs}; move it before {degrader}")
+            elif step.needs_partner and degrader:
+                mistakes.append(f"{here}: {name} would mix the noise of two images; move it before {degrader}")
+            elif step.needs_partner and not cropped:
+                mistakes.append(f"{here}: {name} takes two images of one size; put it behind a RandomCrop")
+            elif step.needs_pair and not degraded and any(other.degrades for other in transforms):
+                mistakes.append(
+                    f"{here}: {name} exchanges parts of a degraded and a clean image, which are not different here; "
+                    f"put it behind a degradation other than BicubicDownsample, or remove it"
+                )
         elif step.gives == "sample":
             mistakes.append(f"{here}: a second {name}; remove it, as {maker_place} makes the image raw already")
         else:
             mistakes.append(f"{here}: {name} works on the RGB image; move it before {maker}, {maker_place}")
+        cropped = cropped or step.size is not None
+        degraded = degraded or (step.degrades and not step.only_resamples)
     return mistakes
 
 

@@ -35,6 +35,14 @@ Flats: an evenly lit surface out of focus, two frames at each of 6 exposures or 
 Darks: 8 frames or more with the lens capped. All at one ISO speed, as raw files or as grey 16-bit PNG or TIFF files;
 two frames that follow one another by name are a pair."""
 
+SPLITTING = """Divides a folder of photographs into lists for training, validation and a last test, without copying.
+
+  python -m restore.split photos --validation 0.05 --held-out 0.05
+
+Photographs that show the same stay in one list: bursts, near duplicates, a raw file and the picture made of it. The
+same photographs and seed give the same lists, and a photograph more changes little of them. Look through the lists
+where a series was taken slowly: the same scene from another side is not known as such."""
+
 
 def training_arguments(words: list[str] | None = None) -> Namespace:
     """The arguments of restore.train; ends the program at --help or a mistake, as argparse does."""
@@ -115,6 +123,21 @@ def calibration_arguments(words: list[str] | None = None) -> Namespace:
         metavar="DN",
         help="white level (default: the raw file's; of 16-bit PNG and TIFF files where flats saturate)",
     )
+    return parser.parse_args(words)
+
+
+def splitting_arguments(words: list[str] | None = None) -> Namespace:
+    """The arguments of restore.split; ends the program at --help or a mistake, as argparse does."""
+    parser = _parser("restore.split", SPLITTING)
+    parser.add_argument("folder", metavar="FOLDER", help="image and raw files, searched with its subfolders")
+    parser.add_argument(
+        "--validation", type=float, default=0.05, metavar="SHARE", help="for testing_path (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--held-out", type=float, default=0.0, metavar="SHARE", help="for held_out_path (default: %(default)s, none)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another one draws other lists")
+    parser.add_argument("-o", "--output", default="lists", metavar="DIR", help="where to write (default: %(default)s)")
     return parser.parse_args(words)
 
 

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from operator import itemgetter
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from restore.compute.process import Process
 from restore.data.store import Photograph
 from restore.files.paths import printable
 from transforms import Layout, Pipeline, RawMetadata, Sample
+from transforms.images import Image
 from transforms.sensor.metadata import map_tensors
 
 MOST_WORKERS = 8
@@ -60,6 +62,8 @@ class Samples(Dataset):
         self.pipeline = pipeline
         self.seed = seed
         self.purpose = purpose
+        self.others = {count: [one for one in photographs if len(one.stored) == count] for count in (1, 2)}
+        """The photographs, and the pairs."""
 
     def __len__(self) -> int:
         return len(self.photographs)
@@ -73,8 +77,17 @@ class Samples(Dataset):
         """The sample of this (epoch, index), and the file of its photograph."""
         epoch, index = position
         photograph = self.photographs[index % len(self)]  # an epoch may take several crops of each
-        sample = self.pipeline(photograph.image(), seeded_generator(self.seed, self.purpose, epoch, index))
-        return sample, printable(photograph.source)
+        rng = seeded_generator(self.seed, self.purpose, epoch, index)
+        partners = partial(self._partner, photograph, epoch, index) if self.pipeline.needs_partners else None
+        return self.pipeline(photograph.image(), rng, partners), printable(photograph.source)
+
+    def _partner(self, photograph: Photograph, epoch: int, index: int, number: int) -> tuple[Image, torch.Generator]:
+        """Another photograph to mix with this one, a pair with a pair: each is equally likely, and where there is no
+        other it is the photograph itself. It depends on the position and on the mixing transform's number alone."""
+        rng = seeded_generator(self.seed, self.purpose, epoch, index, "partner", number)
+        alike = self.others[len(photograph.stored)]
+        drawn = alike[int(torch.randint(max(len(alike) - 1, 1), (), generator=rng))]
+        return (alike[-1] if drawn is photograph else drawn).image(), rng
 
 
 def collate(samples: list[tuple[Sample, str]]) -> Batch:

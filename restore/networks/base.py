@@ -1,11 +1,12 @@
 """The base of every generator: the options of its section, and the properties that other code reads."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from options.base import Options
 from restore.networks.padding import crop, pad_to_multiple
@@ -54,6 +55,14 @@ class Generator(nn.Module, ABC):
     """Whether weights and images in channels-last memory are faster."""
     half_precision_safe: bool = False
     """Whether it trains and restores under autocast to float16 and bfloat16."""
+    checkpointing: bool = False
+    """Whether `part` keeps little for the gradient."""
+    first_layer: ClassVar[str] = ""
+    """The name of the weights of the convolution that all planes go into, the only one that knows their number;
+    weights for another number can be adapted to it. Empty: none can."""
+    last_layers: ClassVar[tuple[str, ...]] = ()
+    """What the names of the last layer's weights begin with, in networks of any scale: these alone depend on the planes
+    that come out, and on the scale."""
 
     def __init__(self, n_channels: int, in_channels: int | None = None, scale: int = 1, size_multiple: int = 1):
         super().__init__()
@@ -75,6 +84,14 @@ class Generator(nn.Module, ABC):
         height, width = degraded.shape[-2:]
         restored = self.core(pad_to_multiple(degraded, self.size_multiple))
         return crop(restored, self.scale * height, self.scale * width)
+
+    def part(self, layers: nn.Module, image: Tensor) -> Tensor:
+        """layers(image), for a subclass that has the option `checkpointing`: with it, a training keeps no more than the
+        image that goes in, and computes the layers anew, with the same random numbers, when the gradient is asked for.
+        """
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(layers, image, use_reentrant=False)
+        return layers(image)
 
     @abstractmethod
     def core(self, degraded: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import pickle
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from options.errors import UserError
+from restore.networks.base import Generator
 
 WRAPPERS = ("params_ema", "params", "state_dict")
 """Keys under which other suites store the weights in their files; the first one present is used."""
@@ -32,10 +33,21 @@ class WeightsReport(NamedTuple):
     """In the network but not in the file: these keep the values that they had."""
     unexpected: list[str]
     """In the file but not in the network: these are not used."""
+    adapted: tuple[str, ...] = ()
+    """Of those in both: the weights of the planes that the file knows, and 0 for the planes that are added."""
+    renewed: tuple[str, ...] = ()
+    """In both, with other shapes: these keep the values that they had."""
 
     def __str__(self) -> str:
-        text = f"{len(self.matched)} of {len(self.matched) + len(self.missing)} weights loaded"
-        for names, what in ((self.missing, "missing in the file"), (self.unexpected, "in the file alone")):
+        taken = len(self.matched) - len(self.renewed)
+        text = f"{taken} of {len(self.matched) + len(self.missing)} weights loaded"
+        groups: list[tuple[Sequence[str], str]] = [
+            (self.adapted, "of them adapted, with 0 for the planes that are added"),
+            (self.renewed, "of another shape in the file, and left new"),
+            (self.missing, "missing in the file"),
+            (self.unexpected, "in the file alone"),
+        ]
+        for names, what in groups:
             text += f"; {len(names)} {what} ({_some(names)})" if names else ""
         return text
 
@@ -112,11 +124,17 @@ def _unusual(tensor: Tensor) -> str:
     return "" if tensor.layout == torch.strided else "sparse"
 
 
-def load_weights(network: nn.Module, state_dict: StateDict, place: str, complete: bool = False) -> WeightsReport:
+def load_weights(
+    network: nn.Module, state_dict: StateDict, place: str, complete: bool = False, adapt: bool = False
+) -> WeightsReport:
     """Copies into the network the weights that have the names of its own. The caller prints the report.
 
     place     where the weights come from, for the messages
     complete  refuses weights that lack any of the network's names
+    adapt     takes weights of a Generator that is the same but for the planes that go in or come out, or the scale:
+              planes that are added behind the image's, as a noise level map's, get weights of 0, so that the network
+              restores as the file's one does; a last layer of another shape is left new, and so is the first one then,
+              as its planes are another image's
     Raises UserError, with the network unchanged, where no name matches, a shape differs, or a value is not finite in
     the network's precision.
     """
@@ -132,7 +150,8 @@ def load_weights(network: nn.Module, state_dict: StateDict, place: str, complete
     if complete and missing:
         raise UserError(f"{place}: lacks {len(missing)} of the network's {len(own)} weights ({_some(missing)})")
     misfits = [name for name in matched if own[name].shape != state_dict[name].shape]
-    if misfits:
+    adapted, renewed = _adaptable(network, state_dict, misfits, missing + unexpected) if adapt else ([], [])
+    if misfits := [name for name in misfits if name not in adapted + renewed]:
         shapes = [
             f"{name}: {_shape(state_dict[name])} in the file, {_shape(own[name])} here" for name in misfits[:NAMED]
         ]
@@ -146,14 +165,44 @@ def load_weights(network: nn.Module, state_dict: StateDict, place: str, complete
             f"{place}: holds values that are not finite (NaN, infinite or too large) in {_some(broken)}; "
             "take an earlier model of the run, or fetch the file again"
         )
-    network.load_state_dict({name: state_dict[name] for name in matched}, strict=False)
-    return WeightsReport(matched, missing, unexpected)
+    taken = {name: state_dict[name] for name in matched if name not in renewed}
+    taken |= {name: _with_planes(state_dict[name], own[name]) for name in adapted}
+    network.load_state_dict(taken, strict=False)
+    return WeightsReport(matched, missing, unexpected, tuple(adapted), tuple(renewed))
+
+
+def _adaptable(
+    network: nn.Module, state_dict: StateDict, misfits: list[str], unshared: list[str]
+) -> tuple[list[str], list[str]]:
+    """Of the weights of other shapes: those that get more planes, and those that are left new. Both are empty where
+    more than the first and the last layer differs, and where the first one would have fewer planes."""
+    if not isinstance(network, Generator) or not network.first_layer:
+        return [], []
+    own, first = network.state_dict(), network.first_layer
+    last = [name for name in misfits if name.startswith(network.last_layers)]
+    between = [name for name in misfits if name not in last and name != first]
+    if between or not all(name.startswith(network.last_layers) for name in unshared):
+        return [], []
+    if first not in misfits:
+        return [], last
+    theirs, ours = state_dict[first].shape, own[first].shape
+    if len(theirs) != len(ours) or theirs[:1] + theirs[2:] != ours[:1] + ours[2:]:
+        return [], []
+    if last:
+        return [], [first, *last]
+    return ([first], []) if network.n_channels <= theirs[1] < ours[1] else ([], [])
+
+
+def _with_planes(weights: Tensor, own: Tensor) -> Tensor:
+    """Weights of a convolution (out, in, h, w) with zeros for the planes that the network's own have more."""
+    added = weights.new_zeros(weights.shape[0], own.shape[1] - weights.shape[1], *weights.shape[2:])
+    return torch.cat([weights, added], dim=1)
 
 
 def _shape(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "one number"
 
 
-def _some(names: list[str]) -> str:
+def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

@@ -18,6 +18,7 @@ from restore.data.store import CHAIN_OF, STORE, Photograph, by_reason, clean_sto
 from restore.files.paths import printable
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
+from restore.training.fine_tuning import freeze, rate_factors
 from restore.training.guard import non_finite_part
 from restore.training.lengths import RunLength
 from restore.training.option_file import TrainingOptions
@@ -70,8 +71,11 @@ def assemble(
     generator = build_generator(options.generator)
     say(f"generator: {options.generator.class_name}, {count_parameters(generator):,} parameters")
     if options.pretrained_model and not resumed:
-        report = load_weights(generator, read_state_dict(options.pretrained_model), options.pretrained_model)
-        say(f"pretrained_model: {report}")
+        weights = read_state_dict(options.pretrained_model)
+        say(f"pretrained_model: {load_weights(generator, weights, options.pretrained_model, adapt=True)}")
+    if frozen := freeze(generator, options.freeze):
+        say(f"freeze: {frozen:,} parameters stay as they are, {count_parameters(generator) - frozen:,} are trained")
+    factors = rate_factors(generator, options.learning_rate_factors)
     channels = options.generator.n_channels
     loss = losses.build(options.losses, channels, _rendering(chain_test.layout))
     for warning in loss.warnings:
@@ -117,6 +121,7 @@ def assemble(
         precision,
         device,
         grad_clip=options.grad_clip,
+        rate_factors=factors,
         ema=options.ema,
         compile=options.compile,
         anomaly=anomaly,

@@ -1,7 +1,7 @@
 """Mistakes in an option file that lie between its sections, such as a crop too small for a loss."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -48,6 +48,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[str]:
         apply(partial(_unlike_layout, chain, path), chain, path)
         apply(partial(_unfit_pairs, chain, path), chain, path)
     apply(_unlike_conditioning, "transforms_train", "transforms_test")
+    apply(_for_training_alone, "transforms_test")
     apply(_no_batch, "transforms_train", "batch_size")
     apply(_unmeasurable, "transforms_test")
     apply(partial(_too_small_for_discriminator, "transforms_train"), "transforms_train", "discriminator")
@@ -63,6 +64,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[str]:
         if stage.batch_size:
             apply(partial(_no_batch, batch_size=stage.batch_size), "transforms_train")
             apply(partial(_uneven_parts, stage.batch_size, here=f"{here}: "), "accumulation")
+    apply(_frozen_at_random, "freeze", "pretrained_model")
     apply(_endless_stages, "stages")
     apply(_nothing_to_restart, "stages", "restart_schedule")
     apply(_unmeasured, "transforms_test", "early_stopping")
@@ -164,6 +166,15 @@ def _without_effect(here: str, chain: Pipeline) -> list[str]:
     return [f"{here}.{n}.{line}" for n, step in enumerate(chain.transforms) for line in step.without_effect()]
 
 
+def _for_training_alone(chain: Pipeline) -> list[str]:
+    return [
+        f"transforms_test.{number}: {step.class_name} given, which is for training alone and would measure what no "
+        f"camera records; remove it"
+        for number, step in enumerate(chain.transforms)
+        if step.training_only
+    ]
+
+
 def _unlike_conditioning(train: Pipeline, test: Pipeline) -> list[str]:
     """The network's input must be of one kind in training, in validation and in use."""
     kinds = [[step.class_name for step in chain.conditioning] for chain in (train, test)]
@@ -242,6 +253,15 @@ def _endless_stages(stages: list[StageOptions] | None) -> list[str]:
             f"by total_epochs or total_iterations; leave it out"
         )
     return found
+
+
+def _frozen_at_random(freeze: Sequence[str], pretrained_model: str | None) -> list[str]:
+    if pretrained_model or not freeze:
+        return []
+    return [
+        f"freeze: {json.dumps(freeze)} given, but without a pretrained_model these are random numbers; give one, or "
+        f"leave freeze out"
+    ]
 
 
 def _nothing_to_restart(stages: list[StageOptions] | None, restart_schedule: bool) -> list[str]:

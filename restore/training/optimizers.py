@@ -1,5 +1,6 @@
 """Optimisers, as the option file writes them."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -137,6 +138,8 @@ OPTIMIZERS = Choices(Optimizer, SGD, Adam, AdamW)
 OptimizerOptions = Annotated[Optimizer, OPTIMIZERS]
 
 
+RATE_FACTOR = "rate_factor"
+"""The key of a group of parameters with what its learning rate is multiplied by; a group without it has the rate."""
 FOUND_INF = "found_inf"
 """The attribute by which torch.amp.GradScaler tells a fused optimiser to leave an update out."""
 
@@ -157,8 +160,22 @@ def step_if(finite: Tensor, optimizer: torch.optim.Optimizer) -> None:
 def set_rate(optimizer: torch.optim.Optimizer, rate: float, momentum: float | None) -> None:
     """Sets the learning rate of the next update and, unless it is None, SGD's momentum or Adam's first beta."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get(RATE_FACTOR, 1.0)
         if momentum is not None and "betas" in group:
             group["betas"] = (momentum, group["betas"][1])
         elif momentum is not None:
             group["momentum"] = momentum
+
+
+def set_rate_factors(optimizer: torch.optim.Optimizer, factors: Mapping[nn.Parameter, float]) -> None:
+    """Divides the groups so that the parameters of each have one factor of the learning rate. Before the first update.
+
+    factors  of some parameters; that of the others is 1
+    """
+    divided = []
+    for group in optimizer.param_groups:
+        members: dict[float, list[nn.Parameter]] = {}
+        for parameter in group["params"]:
+            members.setdefault(factors.get(parameter, 1.0), []).append(parameter)
+        divided += [group | {"params": parameters, RATE_FACTOR: factor} for factor, parameters in members.items()]
+    optimizer.param_groups[:] = divided

@@ -52,7 +52,19 @@ class TrainingOptions(Options):
     discriminator: DiscriminatorOptions | None = None
     """The network that tells clean from restored images; only an adversarial loss needs it."""
     pretrained_model: PathText | None = None
-    """Initial weights of the generator: a .pth of this suite, or as the network's authors publish it."""
+    """Initial weights of the generator: a .pth of this suite, or as the network's authors publish it. Use it to
+    fine-tune, or where data is little. The network may differ in the planes that go in, as by a NoiseLevelMap, whose
+    weights begin at 0, and in its last layer, as by another scale, which then is new; the start says what was taken."""
+    freeze: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Parameters of the generator that stay as pretrained_model has them: patterns of their names, as "m_down*" or
+    "m_body.*". Use it to fine-tune on few photographs, where a whole network would learn them by heart. Not where the
+    new task is far from the old one: take a lower rate for these parts then, by learning_rate_factors."""
+    learning_rate_factors: dict[Annotated[str, Field(min_length=1)], Annotated[PositiveFloat, Field(le=1000)]] = Field(
+        default={}
+    )
+    """What the learning rate of a part of the generator is multiplied by, by patterns of parameter names, of which the
+    first that matches counts: {"m_tail.*": 1, "*": 0.1} lets the last layer learn ten times as fast as the rest. Use it
+    to fine-tune, with a new layer above all. Not in a training from random weights, which has no part to spare."""
     losses: Annotated[dict[str, LossOptions], Field(min_length=1)]
     """The loss terms that are minimised, under names of your choice, each with its weight. Weight 0: not used."""
     training_path: Annotated[list[PathOptions], Field(min_length=1)]

@@ -1,7 +1,7 @@
 """The trainer: one update of the networks is its method step."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from restore.data.batches import Batch
 from restore.networks.base import Generator
 from restore.training.averaging import EMA, Average
 from restore.training.guard import RETURNS, Guard, all_finite, first_non_finite, first_non_finite_layer
-from restore.training.optimizers import Optimizer, set_rate, step_if
+from restore.training.optimizers import Optimizer, set_rate, set_rate_factors, step_if
 from restore.training.precision import Precision
 from restore.training.rates import Schedule
 
@@ -96,6 +96,8 @@ class Trainer:
     schedule       the learning rate of both networks
     precision      of the generator's forward pass
     grad_clip      largest norm of a network's gradient, over all its parameters; None: no limit
+    rate_factors   what the learning rate is multiplied by, of some of the generator's parameters; frozen ones have no
+                   gradient
     ema            options of a moving average of the generator's weights, which becomes the model; None: no average
     compile        compile the generator, anew for each size of its input
     anomaly        name the layer in which a loss or gradient that is not finite arose (slower then)
@@ -118,6 +120,7 @@ class Trainer:
         device: torch.device,
         *,
         grad_clip: float | None = None,
+        rate_factors: Mapping[nn.Parameter, float] | None = None,
         ema: EMA | None = None,
         compile: bool = False,
         anomaly: bool = False,
@@ -135,6 +138,8 @@ class Trainer:
         networks = {"generator": self.generator, "discriminator": self.discriminator}
         self.networks: dict[str, nn.Module] = {name: network for name, network in networks.items() if network}
         self.optimizers = {name: optimizer.build(net) for name, net in self.networks.items()}
+        if rate_factors:
+            set_rate_factors(self.optimizers["generator"], rate_factors)
         self.scaler = precision.scaler(device)
         self.guard = Guard()
         self.progress = Progress()

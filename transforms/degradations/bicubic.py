@@ -1,6 +1,6 @@
 """The low-resolution image of the classical super-resolution benchmarks."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -15,6 +15,8 @@ class BicubicDownsample(Degradation):
 
     Source: transforms/degradations/resampling.py.
     """
+
+    only_resamples: ClassVar[bool] = True
 
     class_name: Literal["BicubicDownsample"] = "BicubicDownsample"
     scale: Annotated[int, Field(ge=2, le=8)]

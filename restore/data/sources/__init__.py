@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from options.base import PathText
 from options.choices import TAG, Choices, Shorthand
 from restore.data.sources.base import Found, ImageFile, Source
+from restore.data.sources.file_list import FileList
 from restore.data.sources.folders import Folder, PairedFolders
 from restore.data.sources.low_light import ELD, SID
 from restore.data.sources.rawir import RAWIR
@@ -19,8 +20,16 @@ def _section(entry: Any) -> Any:
 
 
 SOURCES = Choices(
-    Source, Folder, PairedFolders, SIDD, SID, ELD, RAWIR, shorthand=Shorthand(_section, lambda sources: PathText)
+    Source,
+    Folder,
+    FileList,
+    PairedFolders,
+    SIDD,
+    SID,
+    ELD,
+    RAWIR,
+    shorthand=Shorthand(_section, lambda sources: PathText),
 )
 PathOptions = Annotated[Source, SOURCES]
 
-__all__ = ["SOURCES", "Folder", "Found", "ImageFile", "PairedFolders", "PathOptions", "Source"]
+__all__ = ["SOURCES", "FileList", "Folder", "Found", "ImageFile", "PairedFolders", "PathOptions", "Source"]
