@@ -11,21 +11,20 @@ import hashlib
 import json
 import os
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from options.errors import UserError
-from restore.camera.raw_file import RAW_SUFFIXES
+from restore.command.progress import photographs_bar
 from restore.data.content_groups import Content, content, content_groups
 from restore.data.sources import FileList
 from restore.data.sources.file_list import write_list
+from restore.data.sources.reading import pictures_and_raw_files
 from restore.files.atomic import make_folder
-from restore.files.images import IMAGE_SUFFIXES, BadImage
-from restore.files.paths import files_below, printable
+from restore.files.images import BadImage
+from restore.files.paths import printable
 
 PATHS = {"train": "training_path", "validation": "testing_path", "held_out": "held_out_path"}
 """The key of the option file that each list is for."""
@@ -60,7 +59,7 @@ def split(
     Raises UserError for shares that leave nothing to train on, and for a folder with too few groups.
     """
     _check_shares(validation, held_out)
-    files = [file for file in files_below(folder) if file.suffix.lower() in IMAGE_SUFFIXES | RAW_SUFFIXES]
+    files = pictures_and_raw_files(folder)
     if not files:
         raise UserError(f"folder: {printable(folder)} holds no image file; name another")
     contents, left_out = _contents(files)
@@ -151,16 +150,12 @@ def _contents(files: Sequence[Path]) -> tuple[list[Content], list[str]]:
             return printable(str(error))
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
-        outcomes = list(_watch(pool.map(read, files), len(files)))
+        outcomes = list(photographs_bar(pool.map(read, files), len(files)))
     contents = [outcome for outcome in outcomes if isinstance(outcome, Content)]
     left_out = [outcome for outcome in outcomes if isinstance(outcome, str)]
     if not contents:
         raise UserError(f"folder: none of the {len(left_out)} files can be used:", *left_out)
     return contents, left_out
-
-
-def _watch(outcomes: Iterable, total: int) -> Iterable:
-    return tqdm(outcomes, "photographs", total, leave=False, disable=not sys.stderr.isatty())
 
 
 def _check_shares(validation: float, held_out: float) -> None:

@@ -1,16 +1,15 @@
 """Builds the parts of a run from its options."""
 
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from tqdm import tqdm
 
 import losses
 import transforms
 from losses import Render
 from options.errors import UserError
+from restore.command.progress import photographs_bar
 from restore.compute.process import Process
 from restore.data.batches import Batches, Samples, Stage, ValidationBatches
 from restore.data.sources import Source
@@ -31,9 +30,8 @@ from restore.training.trainer import Trainer
 from transforms import Layout, unconditioned
 
 PURPOSES = {"training_path": "training", "testing_path": "validation", "held_out_path": "held out"}
-NAMED = 10  # photographs, in mistakes of one kind
-
-
+NAMED = 10
+"""Photographs that mistakes of one kind name at most."""
 MOST_LINES = 10
 """Lines about files that were left out."""
 
@@ -209,17 +207,12 @@ def count_parameters(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _progress_bar(outcomes: Iterable, total: int) -> Iterable:
-    """Shows a bar while photographs are decoded, which takes long the first time."""
-    return tqdm(outcomes, "photographs", total, leave=False, disable=not sys.stderr.isatty())
-
-
 def _photographs(
     sources: list[Source], chain: transforms.Pipeline, scale: int, place: str, say: Callable[[str], None]
 ) -> list[Photograph]:
     if not sources:
         return []
-    photographs = open_photographs(sources, chain, place, _progress_bar, scale)
+    photographs = open_photographs(sources, chain, place, photographs_bar, scale)
     say(f"{PURPOSES[place]}: {len(photographs.usable)} photographs in {', '.join(map(str, sources))}")
     if photographs.damaged:
         say(f"{STORE}: {photographs.damaged} damaged images were decoded again")

@@ -9,11 +9,9 @@ import numpy as np
 
 from options.base import PathText
 from options.errors import UserError
-from restore.camera.raw_file import RAW_SUFFIXES
 from restore.data.sources.base import Found, ImageFile, Source, found
-from restore.data.sources.reading import read_picture_or_raw
+from restore.data.sources.reading import SUFFIXES, read_picture_or_raw
 from restore.files.atomic import write_atomically
-from restore.files.images import IMAGE_SUFFIXES
 from restore.files.paths import printable
 from transforms.sensor.mosaic import Mosaic
 
@@ -34,9 +32,8 @@ class FileList(Source):
 
     def find(self) -> Found:
         files = read_list(Path(self.path))
-        known = IMAGE_SUFFIXES | RAW_SUFFIXES
-        others = [file for file in files if file.suffix.lower() not in known]
-        photographs = ((ImageFile(file),) for file in files if file.suffix.lower() in known)
+        others = [file for file in files if file.suffix.lower() not in SUFFIXES]
+        photographs = ((ImageFile(file),) for file in files if file.suffix.lower() in SUFFIXES)
         return found(
             photographs,
             [

@@ -10,9 +10,8 @@ from options.base import PathText
 from restore.camera.raw_file import RAW_SUFFIXES
 from restore.data.sample_photographs import make_sample_photographs
 from restore.data.sources.base import Found, ImageFile, Source, found
-from restore.data.sources.reading import read_picture_or_raw
+from restore.data.sources.reading import pictures_and_raw_files, read_picture_or_raw
 from restore.files.images import IMAGE_SUFFIXES
-from restore.files.paths import files_below
 from transforms.sensor.mosaic import Mosaic
 
 
@@ -35,7 +34,7 @@ class Folder(Source):
 
     def find(self) -> Found:
         make_sample_photographs(self.path)
-        return found(((ImageFile(file),) for file in _images(self.path)), [], _no_picture(self.path))
+        return found(((ImageFile(file),) for file in pictures_and_raw_files(self.path)), [], _no_picture(self.path))
 
     def read(self, file: ImageFile) -> np.ndarray | Mosaic:
         return read_picture_or_raw(file)
@@ -72,14 +71,10 @@ Name = tuple[bool, Path]
 """Whether it is a raw file, and its path inside the folder without the suffix."""
 
 
-def _images(folder: str) -> list[Path]:
-    return [file for file in files_below(folder) if file.suffix.lower() in IMAGE_SUFFIXES | RAW_SUFFIXES]
-
-
 def _by_name(folder: str, left_out: list[str]) -> dict[Name, Path]:
     """The images of a folder by their names. Of two names that differ only in the suffix the second is left out."""
     files: dict[Name, Path] = {}
-    for file in _images(folder):
+    for file in pictures_and_raw_files(folder):
         name = file.suffix.lower() in RAW_SUFFIXES, file.relative_to(folder).with_suffix("")
         if name in files:
             left_out.append(f"{file}: named as {files[name].name} is, which was taken; keep one of them")
