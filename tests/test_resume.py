@@ -24,10 +24,10 @@ def assert_same_bits(one, other):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def stop(process, number, run):
+def stop(process, number, run, model="model_*.json"):
     """Sends the signal once a savepoint's model is there; returns the exit status."""
     deadline = time.monotonic() + 60
-    while not any(run.glob("model_*.json")):
+    while not any(run.glob(model)):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "the run does not get to its savepoint"
         time.sleep(0.005)

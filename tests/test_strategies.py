@@ -3,7 +3,7 @@
 import json
 import shutil
 import signal
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import cv2
@@ -43,18 +43,27 @@ def assert_same_state(one, other):
         assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
 
-@pytest.mark.parametrize(
-    ("schedule", "ema", "accumulation", "stages"),
-    list(product([PLATEAU, {"class_name": "Cosine"}], [None, {"decay": 0.9}], [1, 3], [None, STAGES])),
-)
-def test_every_combination_goes_on_to_the_same_state_from_wherever_it_was_stopped(
-    option_file, monkeypatch, schedule, ema, accumulation, stages
+STRATEGIES = {
+    "gan": GAN,  # crops of 16 are 8 x 8 packed, which the small discriminator takes
+    "cosine": {"scheduler": {"class_name": "Cosine", "warmup": {"iterations": 2}}},
+    "ema": {"ema": {"decay": 0.9}},
+    "accumulation": {"accumulation": 3},
+    "stages": {"stages": STAGES, "restart_schedule": True},
+}
+
+
+def with_strategies(names, **changes):
+    """Changes of the option file for a short run with these strategies; without "cosine" by the plateau."""
+    changes |= {"validate_every": 3, "scheduler": PLATEAU}
+    return changes | {key: value for name in names for key, value in STRATEGIES[name].items()}
+
+
+@pytest.mark.parametrize("left_out", list(product(*[[(), (name,)] for name in STRATEGIES if name != "gan"])))
+def test_a_gan_with_every_combination_goes_on_to_the_same_state_from_wherever_it_was_stopped(
+    option_file, monkeypatch, left_out
 ):
-    gan = GAN if ema and stages else {}  # crops of 16 are 8 x 8 packed, which the small discriminator takes
-    path = option_file(
-        total_iterations=7, validate_every=3, scheduler=schedule, ema=ema, accumulation=accumulation, stages=stages,
-        restart_schedule=bool(stages), workers=0, **gan,
-    )  # fmt: skip
+    names = STRATEGIES.keys() - set(chain(*left_out))
+    path = option_file(**with_strategies(names, total_iterations=7, workers=0))
     train("-opt", path, "--run-name", "whole")
     with monkeypatch.context() as patch:
         interrupt_after(patch, 2)
@@ -68,14 +77,27 @@ def test_every_combination_goes_on_to_the_same_state_from_wherever_it_was_stoppe
     assert_same_state(state("parted"), state("whole"))
 
 
-def test_a_run_killed_in_its_stages_goes_on_to_the_same_bits(option_file, workplace):
-    stages = [{"iterations": 7, "crop_size": 16, "batch_size": 4}, {"iterations": 16, "batch_size": 2}, {}]
-    path = option_file(total_iterations=60, stages=stages, ema={}, workers=1)
+# With the run without any of them, which test_resume.py kills, these have each two strategies together, each alone and
+# neither.
+@pytest.mark.parametrize(
+    ("names", "savepoint"),
+    [
+        ("gan cosine ema accumulation stages", 6),
+        ("gan ema", 3),
+        ("gan accumulation stages", 3),
+        ("cosine ema accumulation", 3),
+        ("cosine stages", 6),
+    ],
+)
+def test_a_run_with_strategies_that_is_killed_goes_on_to_the_same_state(option_file, workplace, names, savepoint):
+    path = option_file(**with_strategies(names.split(), total_iterations=24, workers=0))
     train("-opt", path, "--run-name", "whole")
     process = command("restore.train", "-opt", path, "--run-name", "killed", start_new_session=True)
-    status, _, _ = stop(process, signal.SIGKILL, workplace / "model_zoo/killed")
+    run = workplace / "model_zoo/killed"
+    status, _, _ = stop(process, signal.SIGKILL, run, f"model_{savepoint}.json")
     assert status == -signal.SIGKILL
-    train("--resume", "model_zoo/killed")
+    assert state("killed")["progress"]["iteration"] < 24, "killed too late to show anything"
+    train("--resume", run)
     assert_same_state(state("killed"), state("whole"))
 
 
