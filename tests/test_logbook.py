@@ -186,7 +186,7 @@ def test_status_lines_tell_speed_time_left_loss_rate_and_the_wait_for_data(optio
     monkeypatch.setattr("restore.runs.logbook.LINES_EVERY", 0.0)
     lines = []
     run(options(workers=0), workplace / "run", "cpu", say=lines.append)
-    status = r"iteration 10/20, [\d.]+ it/s, [\d.]+ images/s, loss [\d.]+, lr 0.001, waiting for data \d+%, [\d:]+ left"
+    status = r"iteration 10/20, [\d.]+ it/s, [\d.]+ img/s, wait \d+%, loss [\d.]+, lr 0.001, [\d:]+ left"
     assert any(re.fullmatch(status, line) for line in lines)
     shares = [row["speed/waiting_for_data"] for row in table(workplace / "run").values() if "loss/total" in row]
     assert all(0 < share < 1 for share in shares), "the training process makes the samples itself"

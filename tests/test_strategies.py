@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import command, train
 from test_data import batches_of, samples_of, write_photographs
+from test_logbook import events_of
 from test_resume import GAN, assert_same_bits, interrupt_after, stop
 
 from options.errors import Interrupted, UserError
@@ -173,6 +174,8 @@ def test_each_stage_is_told_with_its_crop_and_batch_and_a_schedule_may_begin_ane
     first, second = (json.loads((seen.folder / f"model_{n}.json").read_text()) for n in (4, 8))
     assert (first["in_res"], first["batch_size"], second["in_res"], second["batch_size"]) == (16, 6, 32, 3)
     assert first["last_learning_rate"] == second["last_learning_rate"] < 0.5e-3
+    card = events_of("staged").Tensors("1_model/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "| updates | 8, each of 6, then 3 crops |" in card
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ def model_card(options: TrainingOptions, parts: Parts) -> dict[str, str]:
     trainer, batches, validation, timetable = parts.trainer, parts.batches, parts.validation, parts.timetable
     generator, optimizer, scheduler = options.generator, options.optimizer, options.scheduler
     terms = (f"{name}: {term.class_name}, weight {term.weight:g}" for name, term in options.losses.items())
+    crops = ", then ".join(f"{stage.batch_size}" for stage in batches.stages)
     return {
         "name": options.name,
         "architecture": f"{generator.class_name}, stages {json.dumps(generator.stages)}",
@@ -20,7 +21,7 @@ def model_card(options: TrainingOptions, parts: Parts) -> dict[str, str]:
         "trained on": f"{len(batches.samples):,} photographs: {', '.join(map(str, options.training_path))}",
         "validated on": f"{len(validation.samples):,} photographs: {', '.join(map(str, options.testing_path))}",
         "losses": "; ".join(terms),
-        "updates": f"{timetable.last:,}, each of {options.batch_size} crops",
+        "updates": f"{timetable.last:,}, each of {crops} crops",
         "optimizer": f"{optimizer.class_name}, {optimizer.initial_learning_rate:g}, {scheduler.class_name}",
         "precision": trainer.precision.why,
         "device": str(trainer.device),

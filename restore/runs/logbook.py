@@ -23,6 +23,7 @@ from restore.training.option_file import TrainingOptions
 
 CURVES_EVERY = 10  # iterations between two points of a curve, each the mean of those between
 LINES_EVERY = 10.0  # seconds between two lines where there is no terminal for a live bar
+BAR = "{n_fmt}/{total_fmt} {bar} {remaining} left, {rate_fmt}{postfix}"  # short, so that the status fits 80 columns
 PICTURES = "validation/strip_degraded_restored_clean"  # one tag for all savepoints: a slider goes through time
 
 
@@ -44,7 +45,7 @@ class Logbook:
         self.until = parts.timetable.last
         iteration = parts.trainer.iteration
         hidden = not (self.process.first and sys.stderr.isatty())
-        self.bar = tqdm(total=self.until, initial=iteration, unit="it", dynamic_ncols=True, disable=hidden)
+        self.bar = tqdm(total=self.until, initial=iteration, bar_format=BAR, dynamic_ncols=True, disable=hidden)
         self.recent, self.since_savepoint = MeanTerms(), MeanTerms()
         self.pace = Pace(iteration)
         self.line_at = time.monotonic()
@@ -157,10 +158,10 @@ class Logbook:
 
     def _status(self, means: Mapping[str, float]) -> str:
         parts = [
-            f"{means['speed/images_per_second']:.1f} images/s",
+            f"{means['speed/images_per_second']:.1f} img/s",
+            f"wait {means['speed/waiting_for_data']:.0%}",
             f"loss {means.get('loss/total', math.nan):.4g}",
             f"lr {means['learning_rate/generator']:.3g}",
-            f"waiting for data {means['speed/waiting_for_data']:.0%}",
         ]
         if self.device.type == "cuda":
             parts.append(f"GPU {torch.cuda.max_memory_allocated(self.device) / 2**30:.1f} GiB")
