@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 def load_model(run_or_pth: str | Path, device: str | None = None) -> Restorer:
     """A trained model, ready to use: restore.inference.restorer.Restorer says how.
 
-    run_or_pth  a run's folder (its best model) or a .pth with its information file beside it
+    run_or_pth  a run's folder (its best model), or a .pth or .safetensors: with its information file beside it, or
+                without one a published model that spandrel knows
     device      "cpu", "cuda", "cuda:1", "mps"; None: the best there is
     Raises UserError if a file is missing or does not fit.
     """

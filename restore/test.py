@@ -139,7 +139,7 @@ def _check_folders(arguments: Namespace) -> None:
         if getattr(arguments, flag) is not None and not getattr(arguments, flag).strip():
             raise UserError(f"--{flag}: empty; give a folder, or check the shell variable that it comes from")
     output, model = Path(arguments.output).resolve(), Path(arguments.model).resolve()
-    if output.is_relative_to(model) or (model.suffix == ".pth" and output == model.parent):
+    if output.is_relative_to(model) or (model.is_file() and output == model.parent):
         raise UserError(f"--output: {arguments.output} is the model's own folder, or lies in it; name another")
     for flag in ("input", "target"):
         folder = getattr(arguments, flag)

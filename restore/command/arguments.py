@@ -83,7 +83,7 @@ def testing_arguments(words: list[str] | None = None) -> Namespace:
     """The arguments of restore.test; ends the program at --help or a mistake, as argparse does."""
     parser = _parser("restore.test", TESTING)
     parser.add_argument(
-        "--model", required=True, metavar="RUN_OR_PTH", help="a run's folder (its best model) or a .pth"
+        "--model", required=True, metavar="RUN_OR_PTH", help="a run's folder (its best model), a .pth or .safetensors"
     )
     parser.add_argument("--input", required=True, metavar="FOLDER", help="pictures: 8 or 16 bit PNG, TIFF, JPEG, WebP")
     parser.add_argument("--target", metavar="FOLDER", help="clean pictures of the same names to measure against")

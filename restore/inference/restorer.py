@@ -32,14 +32,15 @@ LINEAR = "give (values - black level) / (white level - black level), as floating
 class Restorer:
     """Restores images of any size with a trained generator, in float32, as its information file says.
 
-    run_or_pth  a run's folder (its best model) or a .pth with its information file beside it
+    run_or_pth  a run's folder (its best model), or a .pth or .safetensors: with its information file beside it, or
+                without one a published model that spandrel knows
     device      "cpu", "cuda", "cuda:1", "mps"; None: the best there is
     Raises UserError if a file is missing or does not fit.
     """
 
     def __init__(self, run_or_pth: str | Path, device: str | None = None):
         self.path = _weights_file(run_or_pth)
-        self.information = Information(self.path.with_suffix(".json"))
+        self.information = Information(self.path)
         self.chain = self.information.chain
         self.layout = self.information.layout
         self.scale: int = self.information.generator.scale
@@ -47,7 +48,9 @@ class Restorer:
         _check_iteration(self.path, self.information.data.get("iteration"))
         self.device = choose_device(device)
         network = build_generator(self.information.generator)
-        self.weights_report = load_weights(network, read_state_dict(self.path), str(self.path), complete=True)
+        # A network told by its file has the weights already, at times under other names than the file's.
+        weights = network.state_dict() if self.information.generator.file else read_state_dict(self.path)
+        self.weights_report = load_weights(network, weights, str(self.path), complete=True)
         self.network = network.to(self.device).to(memory_format=network.memory_format).eval()
 
     def __call__(self, image: Image, noise: Noise | None = None, tile: int = 512, overlap: int = 32) -> Image:

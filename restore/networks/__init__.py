@@ -8,10 +8,11 @@ from options.choices import Choices
 from restore.networks.base import Generator, NetworkOptions
 from restore.networks.discriminators import DiscriminatorBase, PatchDiscriminatorOptions, UNetDiscriminatorOptions
 from restore.networks.scunet import SCUNetOptions
+from restore.networks.spandrel_model import SpandrelOptions
 from restore.networks.unet import UNetOptions
 from restore.networks.weights import load_weights, read_state_dict
 
-GENERATORS = Choices(NetworkOptions, SCUNetOptions, UNetOptions)
+GENERATORS = Choices(NetworkOptions, SCUNetOptions, UNetOptions, SpandrelOptions)
 GeneratorOptions = Annotated[NetworkOptions, GENERATORS]
 
 DISCRIMINATORS = Choices(DiscriminatorBase, PatchDiscriminatorOptions, UNetDiscriminatorOptions)
@@ -22,7 +23,8 @@ def build_generator(options: Any, weights: str | Path | None = None) -> Generato
     """A network that restores images of any height and width, with random weights or those of a file.
 
     options  a dict as in an option file's "generator", or the finished section
-    weights  a .pth file of this suite, or as the network's authors publish it; it must hold every weight of the network
+    weights  a .pth or .safetensors file, of this suite or as the network's authors publish it; it must hold every
+             weight of the network. None: random ones, or those of the file that the options name
     Raises UserError with a line for each mistake in the options, or where the weights do not fit.
     """
     if not isinstance(options, NetworkOptions):

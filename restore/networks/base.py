@@ -38,8 +38,14 @@ class NetworkOptions(Options):
         """One number for each stage of the network, if it has stages; the information file has them as "config"."""
         return ()
 
+    @property
+    def file(self) -> str | None:
+        """The model's file that describes the network and holds its weights, the option `weights`; None: there is none,
+        and the options describe it."""
+        return None
+
     def build(self) -> "Generator":
-        """A network with random weights."""
+        """A network with random weights, or those of its file."""
         raise NotImplementedError
 
 

@@ -3,20 +3,23 @@
 import pickle
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from options.errors import UserError
+from options.mistakes import shortened
 from restore.networks.base import Generator
 
-WRAPPERS = ("params_ema", "params", "state_dict")
+WRAPPERS = ("params_ema", "params-ema", "params", "model_state_dict", "state_dict", "model", "net")
 """Keys under which other suites store the weights in their files; the first one present is used."""
-PREFIX = "module."
-"""Put before each name by torch's data-parallel wrappers."""
+PREFIXES = ("module.", "netG.")
+"""Put before each name by torch's data-parallel wrappers, and by suites that name the generator so."""
 MOST_UNPACKED = 4
 """Largest size of a file's records / size of the file: torch.save does not compress, and weights hardly shrink."""
 NAMED = 4
@@ -53,14 +56,16 @@ class WeightsReport(NamedTuple):
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Reads the weights of a .pth file, ours or as others publish them, to the CPU.
+    """Reads the weights of a .pth or .safetensors file, ours or as others publish them, to the CPU.
 
-    The tensors may lie under "params_ema", "params" or "state_dict", and "module." before every name is taken off.
+    The tensors may lie under one of WRAPPERS, or under the only key there is; PREFIXES before every name are taken off.
     Raises UserError where the file is missing, damaged, holds no weights, or holds code: none is ever run.
     """
-    _check_archive(path)
+    safetensors = Path(path).suffix.lower() == ".safetensors"
+    if not safetensors:
+        _check_archive(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_file(path) if safetensors else torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; give the path of a .pth file with weights") from None
     except IsADirectoryError:
@@ -73,7 +78,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
                 f"{path}: refused, as it holds code and not only weights; ask for a plain state dict"
             ) from None
         raise UserError(f"{path}: not a file of weights, or damaged; give a .pth written by torch.save") from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError):
+    except (RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, TypeError, SafetensorError):
         raise UserError(f"{path}: not a file of weights, or cut off; fetch or write it again") from None
     return _unwrapped(content, path)
 
@@ -101,16 +106,20 @@ def _check_archive(path: str | Path) -> None:
 
 def _unwrapped(content: object, path: str | Path) -> dict[str, Tensor]:
     if isinstance(content, Mapping):
-        content = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
+        keys = WRAPPERS if len(content) > 1 else [*content]
+        content = next((content[key] for key in keys if isinstance(content.get(key), Mapping)), content)
     if not (isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values())):
         raise UserError(f"{path}: holds no state dict (names with tensors); give a .pth file with a network's weights")
     for name, value in content.items():
-        if not isinstance(name, str):
-            raise UserError(f"{path}: names a tensor {name!r}, which is no text; give a network's state dict")
+        if not (isinstance(name, str) and name.isprintable()):
+            raise UserError(f"{path}: names a tensor {shortened(name)}, which is no text; give a network's state dict")
         if kind := _unusual(value):
             raise UserError(f"{path}: {name} is a {kind} tensor; give weights saved as ordinary (dense, real) tensors")
-    wrapped = all(name.startswith(PREFIX) for name in content)
-    return {name.removeprefix(PREFIX) if wrapped else name: value for name, value in content.items()}
+    weights = dict(content)
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in weights):
+            weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+    return weights
 
 
 def _unusual(tensor: Tensor) -> str:
@@ -121,6 +130,8 @@ def _unusual(tensor: Tensor) -> str:
         return "meta (without values)"
     if tensor.is_complex():
         return "complex"
+    if tensor.is_floating_point() and tensor.itemsize == 1:
+        return "8-bit floating-point"
     return "" if tensor.layout == torch.strided else "sparse"
 
 
@@ -159,16 +170,21 @@ def load_weights(
         raise UserError(
             f"{place}: shapes differ ({'; '.join(shapes)}{more}); give the options that it was trained with"
         )
-    broken = [name for name in matched if not state_dict[name].to(own[name].dtype).isfinite().all()]
+    check_finite(((name, state_dict[name].to(own[name].dtype)) for name in matched), place)
+    taken = {name: state_dict[name] for name in matched if name not in renewed}
+    taken |= {name: _with_planes(state_dict[name], own[name]) for name in adapted}
+    network.load_state_dict(taken, strict=False)
+    return WeightsReport(matched, missing, unexpected, tuple(adapted), tuple(renewed))
+
+
+def check_finite(weights: Iterable[tuple[str, Tensor]], place: str) -> None:
+    """Raises UserError where a value is not finite; place is where the weights come from."""
+    broken = [name for name, values in weights if not values.isfinite().all()]
     if broken:
         raise UserError(
             f"{place}: holds values that are not finite (NaN, infinite or too large) in {_some(broken)}; "
             "take an earlier model of the run, or fetch the file again"
         )
-    taken = {name: state_dict[name] for name in matched if name not in renewed}
-    taken |= {name: _with_planes(state_dict[name], own[name]) for name in adapted}
-    network.load_state_dict(taken, strict=False)
-    return WeightsReport(matched, missing, unexpected, tuple(adapted), tuple(renewed))
 
 
 def _adaptable(

@@ -16,7 +16,7 @@ from options.errors import UserError
 from options.json_data import read_json
 from options.mistakes import hint_of_own_parts
 from restore.evaluation.validation import ValidationReport
-from restore.networks import GeneratorOptions
+from restore.networks import GENERATORS, GeneratorOptions
 from restore.training.option_file import TrainingOptions
 from transforms import LAYOUTS, Layout, Pipeline, TransformOptions
 from transforms.geometry import Crop
@@ -71,23 +71,25 @@ def software_versions() -> dict[str, str]:
 
 
 class Information:
-    """What is needed to use a model, read from its information file.
+    """What is needed to use a model, read from the information file beside its weights.
 
-    Raises UserError if the file is missing, is not JSON, or lacks something that is needed.
+    Without that file, spandrel tells the network of a published model from its weights, and pictures are restored as
+    they are. Raises UserError if the network is not known, or the file is not JSON or lacks something that is needed.
     """
 
-    def __init__(self, path: Path):
-        path = file_of_these_weights(path)
-        if not path.exists():
-            raise UserError(
-                f"{path}: not there, and it says how to use the model; put the information file beside the weights, "
-                f'or write one: {{"generator": {{"class_name": "SCUNet", "n_channels": 3, ...}}}}'
-            )
-        self.data: dict[str, Any] = read_json(path, "take the file that was saved with the model")
+    def __init__(self, weights: Path):
+        path = file_of_these_weights(weights.with_suffix(".json"))
+        self.data: dict[str, Any] = (
+            read_json(path, "take the file that was saved with the model") if path.exists() else _published(weights)
+        )
         if not isinstance(self.data, dict) or "generator" not in self.data:
             raise UserError(f'{path}: has no "generator" section; take the file that was saved with the model')
+        section = self.data["generator"]
+        kind = GENERATORS.chosen(section)
+        if kind and "weights" in kind.model_fields:  # its network is told by a file, and the model is one itself
+            section = section | {"weights": str(weights)}
         with hint_of_own_parts():
-            self.generator = parse(GeneratorOptions, self.data["generator"], f"{path}: generator")
+            self.generator = parse(GeneratorOptions, section, f"{path}: generator")
         steps = self.data.get("transforms_test", {})
         steps = list(steps.values()) if isinstance(steps, dict) else steps
         with hint_of_own_parts():
@@ -108,6 +110,20 @@ class Information:
                 f"{path}: generator.n_channels is {given}, but {name} images have {layout.channels}; {remedy}"
             )
         return layout
+
+
+def _published(weights: Path) -> dict[str, Any]:
+    """What an information file of a published model would say. Raises UserError if spandrel does not know it."""
+    section = {"class_name": "Spandrel", "weights": str(weights)}
+    try:
+        parse(GeneratorOptions, section, "without it")
+    except UserError as mistake:
+        raise UserError(
+            f"{weights.with_suffix('.json')}: not there, and it says how to use the model; put the information file "
+            f'beside the weights, or write one: {{"generator": {{"class_name": "SCUNet", "n_channels": 3, ...}}}}; '
+            f"{mistake}"
+        ) from None
+    return {"generator": section}
 
 
 def hash_of(weights: bytes) -> str:

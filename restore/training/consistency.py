@@ -64,7 +64,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[str]:
         if stage.batch_size:
             apply(partial(_no_batch, batch_size=stage.batch_size), "transforms_train")
             apply(partial(_uneven_parts, stage.batch_size, here=f"{here}: "), "accumulation")
-    apply(_frozen_at_random, "freeze", "pretrained_model")
+    apply(_frozen_at_random, "freeze", "pretrained_model", "generator")
     apply(_endless_stages, "stages")
     apply(_nothing_to_restart, "stages", "restart_schedule")
     apply(_unmeasured, "transforms_test", "early_stopping")
@@ -113,12 +113,17 @@ def _unlike_channels(here: str, chain: Pipeline, generator: NetworkOptions) -> l
     found = []
     clean, degraded, channels = chain.layout.channels, chain.in_channels, generator.n_channels
     if clean != channels:
-        remedy = f"set generator.n_channels to {clean}" + (
-            ", or remove the RgbToRawTransform" if chain.layout.raw else ", or add an RgbToRawTransform"
+        remedy = f"take a model of {clean}" if generator.file else f"set generator.n_channels to {clean}"
+        remedy += ", or remove the RgbToRawTransform" if chain.layout.raw else ", or add an RgbToRawTransform"
+        found.append(
+            f"{here}: gives {clean} channels, but generator.n_channels is {channels}{_by(generator)}; {remedy}"
         )
-        found.append(f"{here}: gives {clean} channels, but generator.n_channels is {channels}; {remedy}")
     if degraded != (generator.in_channels or clean):
         remedy = f"set it to {degraded}" if degraded != clean else "leave it out"
+        if generator.file:
+            remedy = (
+                f"remove the {chain.conditioning[0].class_name}, as the network in {generator.file} has no such input"
+            )
         given = json.dumps(generator.in_channels)
         found.append(
             f"generator.in_channels: {given} given, but {here} gives degraded images of {degraded} channels; {remedy}"
@@ -132,8 +137,13 @@ def _unlike_scale(here: str, chain: Pipeline, sources: list[Source], generator: 
         return []
     return [
         f"{here}: makes clean images {chain.scale} times as large as degraded ones, but generator.scale is "
-        f"{generator.scale}; give both the same"
+        f"{generator.scale}{_by(generator)}; give both the same"
     ]
+
+
+def _by(generator: NetworkOptions) -> str:
+    """What says the numbers of a network that its file describes."""
+    return f", by {generator.file}" if generator.file else ""
 
 
 def _unlike_layout(here: str, path: str, chain: Pipeline, sources: list[Source] | None) -> list[str]:
@@ -255,8 +265,8 @@ def _endless_stages(stages: list[StageOptions] | None) -> list[str]:
     return found
 
 
-def _frozen_at_random(freeze: Sequence[str], pretrained_model: str | None) -> list[str]:
-    if pretrained_model or not freeze:
+def _frozen_at_random(freeze: Sequence[str], pretrained_model: str | None, generator: NetworkOptions) -> list[str]:
+    if pretrained_model or generator.file or not freeze:
         return []
     return [
         f"freeze: {json.dumps(freeze)} given, but without a pretrained_model these are random numbers; give one, or "
