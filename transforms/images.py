@@ -13,6 +13,18 @@ One = np.ndarray | LazyImage | Mosaic
 """sRGB (H, W, 3): uint8, uint16, or float32 from 0 to 1; or a raw image."""
 
 
+class TooSmall(UserError):
+    """An image is too small for a chain of transforms."""
+
+    def __init__(self, given: tuple[int, ...], needed: tuple[int, int]):
+        self.needed = needed
+        """(height, width) [px] of the smallest image that the chain takes."""
+        super().__init__(
+            f"image: {given[0]} x {given[1]} pixels (height x width) given, and the transforms need "
+            f"{needed[0]} x {needed[1]}; take a larger image or a smaller crop"
+        )
+
+
 class Pair(NamedTuple):
     """A degraded image and the clean one of the same scene, of one kind, whose sides may be `scale` times as long.
 
