@@ -293,6 +293,16 @@ def test_real_esrgans_numbers_are_the_published_ones():
     assert (chain.second_blur.probability, chain.final_blur.probability) == (0.8, 0.8)
 
 
+def test_bsrgans_numbers_are_the_published_ones():
+    chain = BsrganDegradation(scale=4)
+    assert (chain.halving_probability, chain.resize_probability, chain.camera_probability) == (0.25, 0.75, 0.25)
+    assert (chain.jpeg.probability, chain.jpeg.quality) == (0.9, (30, 95))
+    assert (chain.final_jpeg.probability, chain.final_jpeg.quality) == (1, (30, 95))
+    assert (chain.noise_level, chain.blur_sizes, chain.anisotropic_share) == ((2, 25), (7, 25), 0.5)
+    assert chain.noise_kinds == {"colour": 0.4, "grey": 0.4, "correlated": 0.2}
+    assert set(chain.modes) == {"area", "bilinear", "bicubic"}
+
+
 def test_a_change_of_one_number_of_a_stage_leaves_that_stages_other_numbers():
     given = {"class_name": "RealEsrganDegradation", "scale": 2, "second_blur": {"probability": 0.5}}
     chain = parse(transforms.TransformOptions, given)

@@ -46,6 +46,18 @@ class Pair(NamedTuple):
     def scale(self) -> int:
         return self.clean.shape[0] // self.degraded.shape[0]
 
+    def fitted(self) -> "Pair":
+        """The pair, a clean image that is larger by less than the scale being cut at the right and bottom."""
+        scale = self.scale
+        height, width = (scale * side for side in self.degraded.shape[:2])
+        over = self.clean.shape[0] - height, self.clean.shape[1] - width
+        if over == (0, 0) or not all(0 <= pixels < scale for pixels in over):
+            return self
+        clean = self.clean
+        return self._replace(
+            clean=clean.crop(0, 0, height, width) if isinstance(clean, Mosaic) else clean[:height, :width]
+        )
+
 
 Image = One | Pair
 

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from restore.camera.raw_file import RAW_SUFFIXES, read_raw
+from restore.data.sources.reading import PACKED_SUFFIX, read_packed
 from restore.files.images import read_image
 
 SIDE = 8
@@ -48,6 +49,8 @@ def content(file: Path) -> Content:
         raw = read_raw(file)
         # Brighter and darker are the same in the sensor's numbers, whatever its black level and colours are.
         return Content(file, _hash(raw.data), raw.taken)
+    if file.suffix.lower() == PACKED_SUFFIX:
+        return Content(file, _hash(read_packed(file).values), None)
     return Content(file, _hash(cv2.cvtColor(read_image(file), cv2.COLOR_RGB2GRAY)), _picture_time(file))
 
 

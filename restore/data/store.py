@@ -7,6 +7,7 @@ training starts, so that files that are damaged, too small or of the wrong kind 
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -69,6 +70,8 @@ class OpenedPhotographs(NamedTuple):
     """The same with the files of one reason in one line."""
     damaged: int
     """Stored images that were found damaged, and decoded anew."""
+    cut: list[str]
+    """A line for each source whose pairs' clean images were cut at the right and bottom."""
 
 
 class LeftOut(NamedTuple):
@@ -133,7 +136,22 @@ def open_photographs(
     reasons = _by_reason(left_out, chain, CHAIN_OF.get(place, "transforms"))
     if not usable:
         raise UserError(f"{place}: none of the {len(left_out)} files can be used:", *reasons)
-    return OpenedPhotographs(usable, [one.line for one in left_out], reasons, len(opener.damaged))
+    lines = [one.line for one in left_out]
+    return OpenedPhotographs(usable, lines, reasons, len(opener.damaged), _cut(usable, place, scale))
+
+
+def _cut(photographs: list[Photograph], place: str, scale: int) -> list[str]:
+    pairs = [photograph for photograph in photographs if len(photograph.stored) == 2]
+    entries = Counter(
+        pair.entry
+        for pair in pairs
+        if _one_or_pair([one.stand_in() for one in pair.stored]).shape != pair.stored[1].shape
+    )
+    return [
+        f"{place}.{entry}: {count} clean images were less than {scale} px larger than {scale} times the degraded ones, "
+        f"and were cut at the right and bottom"
+        for entry, count in sorted(entries.items())
+    ]
 
 
 def _by_reason(left_out: list[LeftOut], chain: Pipeline, place: str) -> list[str]:
@@ -287,7 +305,7 @@ def clean_store() -> str | None:
 
 
 def _one_or_pair(images: list) -> Image:
-    return Pair(images[0], images[1], recorded=True) if len(images) == 2 else images[0]
+    return Pair(images[0], images[1], recorded=True).fitted() if len(images) == 2 else images[0]
 
 
 def _real_path(file: Path, real_folder: Callable[[Path], str]) -> str:

@@ -214,6 +214,8 @@ def _photographs(
         return []
     photographs = open_photographs(sources, chain, place, photographs_bar, scale)
     say(f"{PURPOSES[place]}: {len(photographs.usable)} photographs in {', '.join(map(str, sources))}")
+    for line in photographs.cut:
+        say(line)
     if photographs.damaged:
         say(f"{STORE}: {photographs.damaged} damaged images were decoded again")
     if photographs.left_out:
