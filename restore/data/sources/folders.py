@@ -36,8 +36,12 @@ class Folder(Source):
         return self.path
 
     def find(self) -> Found:
-        make_sample_photographs(self.path)
-        return found(((ImageFile(file),) for file in pictures_and_raw_files(self.path)), [], _no_picture(self.path))
+        sample = make_sample_photographs(self.path)
+        files = pictures_and_raw_files(self.path)
+        # An older version of the suite wrote others, of which some are enlarged.
+        others = [file for file in files if sample and file.name not in sample]
+        left_out = [f"{file}: is no sample photograph; move it to a folder of your own" for file in others]
+        return found(((ImageFile(file),) for file in files if file not in others), left_out, _no_picture(self.path))
 
     def read(self, file: ImageFile) -> np.ndarray | Mosaic:
         return read_picture_or_raw(file)
