@@ -46,8 +46,7 @@ def real_esrgan(scale, **options):
 NOISELESS = [
     *(BicubicDownsample(scale=scale, rounded=False) for scale in (2, 3, 4)),
     Blur(),
-    Resize(),
-    Resize(scale=3),
+    *(Resize(scale=scale) for scale in (1, 2, 3, 4)),
     *(bsrgan(scale) for scale in (1, 2, 3, 4)),
     *(real_esrgan(scale) for scale in (1, 2, 3, 4)),
 ]
@@ -75,7 +74,8 @@ def test_a_ramp_is_the_same_ramp_away_from_borders(transform):
     places = scale * np.arange(SIDE // scale) + (scale - 1) / 2
     inner = slice(36 // scale, -36 // scale)
     for seed in range(8):
-        degraded = transform.degrade(ramp(), generator(seed))
+        turned = transform.degrade(ramp().swapaxes(0, 1).copy(), generator(seed)).swapaxes(0, 1)
+        degraded = turned if seed % 2 else transform.degrade(ramp(), generator(seed))
         off = (degraded - 0.1) / 0.8 * (SIDE - 1) - places[:, None, None]
         # Enlarging by area makes steps, and 8 bits round: so a row may be off by some pixels, but not all together.
         assert abs(off[inner, inner].mean()) < 0.03

@@ -255,13 +255,6 @@ def test_a_raw_pair_stays_aligned_through_crops(scale):
         np.testing.assert_array_equal(crop.degraded.packed().permute(1, 2, 0), sums(clean, scale))
 
 
-@pytest.mark.parametrize("move", ["RandomFlip", "RandomRotate"])
-def test_a_raw_pair_of_unequal_sizes_refuses_to_be_turned(move):
-    pair = Pair(raw(mosaic_of("RGGB", 16, 16)), raw(mosaic_of("RGGB", 32, 32)), recorded=True)
-    with pytest.raises(UserError, match=f"mosaics {move} would move by a pixel each, so that they no longer match"):
-        transforms.build([{"class_name": move}, TO_RAW, TO_TENSOR])(pair, torch.Generator())
-
-
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_cutblur_puts_what_the_clean_image_shows_in_its_place_in_a_recorded_pair(scale):
     ramp = np.linspace(0, 65535, 40 * scale).repeat(40 * scale).reshape(40 * scale, -1)

@@ -28,7 +28,7 @@ class Found(NamedTuple):
     photographs: list[tuple[ImageFile, ...]]
     """One file for each photograph; two for each pair, the degraded one first and then the clean one."""
     left_out: list[str]
-    """A line for each file that lacks its partner."""
+    """A line for each file that lacks its partner or does not belong to the source."""
 
 
 class Source(Options):
