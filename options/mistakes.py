@@ -44,7 +44,7 @@ def describe(mistake: ErrorDetails, kind: Any, data: Any, place: str = "") -> st
         case "model_type" | "dict_type":
             return f"{where}: {given} given; give a section, keys with values in braces"
         case "literal_error":
-            return f"{where}: {given} is not a choice; {_suggest(str(mistake['input']), _listed(context['expected']))}"
+            return f"{where}: {given} is not a choice; {_suggest(str(mistake['input']), _choices(context['expected']))}"
         case "list_type":
             return f"{where}: {given} given; give a list, as [{given}]"
         case "tuple_type":
@@ -141,9 +141,11 @@ def _suggest(given: str, known: list[str]) -> str:
     return f'did you mean "{lowered[near[0]]}"?' if near else f"known: {', '.join(known)}"
 
 
-def _listed(expected: str) -> list[str]:
-    """The choices in pydantic's text: 'l1', 'l2' or 'mse'; 1, 2 or 4; False."""
-    return re.findall(r"'([^']*)'", expected) or re.findall(r"-?\d+", expected) or [expected.lower()]
+def _choices(expected: str) -> list[str]:
+    """Of pydantic's "'a', 'b' or 'c'", "1, 2 or 4", "False": as they are written in an option file, without quotes."""
+    return [
+        {"True": "true", "False": "false"}.get(choice, choice.strip("'")) for choice in re.split(", | or ", expected)
+    ]
 
 
 def _join(place: str, path: list[str]) -> str:

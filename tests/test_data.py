@@ -26,7 +26,6 @@ CHAIN = [
 ]
 CPU = torch.device("cpu")
 whole_image = transforms.build([{"class_name": "ToTensor2"}])
-large_crop = transforms.build([{"class_name": "CenterCrop", "h": 512, "w": 512}, {"class_name": "ToTensor2"}])
 
 
 def write_photographs(folder, count, size=(24, 32)):
@@ -297,11 +296,29 @@ def test_the_store_holds_no_half_written_file(workplace):
     assert {path.suffix for path in STORE.iterdir()} == {".npy"}
 
 
-def test_the_sample_photographs_are_made_on_first_use(workplace):
+def test_the_sample_photographs_are_made_on_first_use_in_colour_and_of_their_own_size(workplace):
+    contents = []
     for folder, names in (("training_data/sample/train", TRAIN), ("training_data/sample/val", VALIDATION)):
-        found = open_photographs(folders(folder), large_crop, "x")
+        found = open_photographs(folders(folder), whole_image, "x")
         assert [photograph.source.stem for photograph in found.usable] == sorted(names)
         assert found.left_out == []
+        images = [photograph.image() for photograph in found.usable]
+        assert all((image[..., 0] != image[..., 2]).mean() > 0.5 for image in images)
+        contents += [photograph.contents for photograph in found.usable]
+    assert len(VALIDATION) >= 4
+    assert len(set(contents)) == len(TRAIN) + len(VALIDATION)
+    sizes = {image.shape[:2] for image in images}
+    assert sizes == {(600, 512), (512, 512), (300, 451), (427, 640)}
+
+
+def test_sample_photographs_of_an_older_version_do_not_stay_among_the_targets(workplace):
+    (workplace / "training_data/sample").mkdir(parents=True)
+    write_photographs(workplace / "training_data/sample/train", 2)
+    found = open_photographs(folders("training_data/sample/train"), whole_image, "x")
+    assert [photograph.source.stem for photograph in found.usable] == sorted(TRAIN)
+    assert len(found.left_out) == 2
+    assert all(line.endswith("is no sample photograph; move it to a folder of your own") for line in found.left_out)
+    assert len(list((workplace / "training_data/sample/train").iterdir())) == 2 + len(TRAIN)
 
 
 def test_a_file_reached_by_two_ways_counts_once(workplace):
@@ -322,5 +339,5 @@ def test_linked_folders_are_searched_and_a_circle_of_links_has_an_end(workplace)
 
 def test_an_interrupted_making_of_the_sample_is_completed(workplace):
     open_photographs(folders("training_data/sample/val"), whole_image, "x")
-    (workplace / "training_data/sample/val/camera.png").unlink()
+    (workplace / "training_data/sample/val/cat.png").unlink()
     assert len(open_photographs(folders("training_data/sample/val"), whole_image, "x").usable) == len(VALIDATION)

@@ -218,6 +218,30 @@ def test_a_3_channel_network_trains_on_paired_folders(option_file, photographs, 
     assert 18 < noisy < 23, "20.2 dB is what a standard deviation of 25 of 255 gives"
 
 
+@pytest.mark.parametrize(
+    ("degradation", "lowest", "highest"),
+    [
+        ({"class_name": "PictureNoise", "sigma": 25}, 20, 22),  # 20.2 dB, less what is clipped
+        ({"class_name": "JpegCompression", "quality": 10}, 22, 32),
+        ({"class_name": "Blur", "sigma": 2, "kernels": {"isotropic": 1}}, 18, 36),
+    ],
+    ids=["denoising", "deblocking", "deblurring"],
+)
+def test_a_3_channel_network_trains_on_a_folder_whose_pictures_the_chain_degrades(
+    option_file, photographs, degradation, lowest, highest
+):
+    path = option_file(
+        generator={"class_name": "UNet", "n_channels": 3, "widths": [8]},
+        transforms_train=[CROP, degradation, TO_TENSOR],
+        transforms_test=[CROP, degradation, TO_TENSOR],
+        total_iterations=1,
+        validate_every=1,
+    )
+    trained(path)
+    information = json.loads((photographs / "model_zoo/run/model_1.json").read_text())
+    assert lowest < information["validation"]["degraded"]["psnr_srgb"] < highest
+
+
 def test_a_raw_network_trains_on_raw_files_and_raw_pairs(option_file, photographs):
     for number in range(2):
         write_raw(photographs / f"raw/{number}.dng", "BGGR", as_shot_neutral=(0.5, 1, 0.8))

@@ -299,6 +299,12 @@ def test_iso_and_exposure_time_are_found_in_the_first_directory(dng):
     raw = read_raw(dng(more_tags=[(ISO, SHORT, 1, 100), (33434, RATIONAL, 1, (1, 60))]))
     assert (raw.iso, raw.exposure_time) == (100, pytest.approx(1 / 60))
     assert (read_raw(dng()).iso, read_raw(dng()).exposure_time) == (None, None)
+
+
+def test_the_time_of_a_photograph_is_known_where_the_file_tells_it(dng):
+    earlier, later = (read_raw(dng(more_tags=[(306, 2, 20, f"2024:05:01 12:00:{s}")])).taken for s in (30, 31))
+    assert later - earlier == 1
+    assert read_raw(dng()).taken is None
     assert read_raw(dng(more_tags=[(ISO, ASCII, 0, "fast")])).iso is None
 
 

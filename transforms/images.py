@@ -13,6 +13,18 @@ One = np.ndarray | LazyImage | Mosaic
 """sRGB (H, W, 3): uint8, uint16, or float32 from 0 to 1; or a raw image."""
 
 
+class TooSmall(UserError):
+    """An image is too small for a chain of transforms."""
+
+    def __init__(self, given: tuple[int, ...], needed: tuple[int, int]):
+        self.needed = needed
+        """(height, width) [px] of the smallest image that the chain takes."""
+        super().__init__(
+            f"image: {given[0]} x {given[1]} pixels (height x width) given, and the transforms need "
+            f"{needed[0]} x {needed[1]}; take a larger image or a smaller crop"
+        )
+
+
 class Pair(NamedTuple):
     """A degraded image and the clean one of the same scene, of one kind, whose sides may be `scale` times as long.
 
@@ -33,6 +45,18 @@ class Pair(NamedTuple):
     @property
     def scale(self) -> int:
         return self.clean.shape[0] // self.degraded.shape[0]
+
+    def fitted(self) -> "Pair":
+        """The pair, a clean image that is larger by less than the scale being cut at the right and bottom."""
+        scale = self.scale
+        height, width = (scale * side for side in self.degraded.shape[:2])
+        over = self.clean.shape[0] - height, self.clean.shape[1] - width
+        if over == (0, 0) or not all(0 <= pixels < scale for pixels in over):
+            return self
+        clean = self.clean
+        return self._replace(
+            clean=clean.crop(0, 0, height, width) if isinstance(clean, Mosaic) else clean[:height, :width]
+        )
 
 
 Image = One | Pair

@@ -12,7 +12,7 @@ from torch import Generator
 from options.errors import UserError
 from transforms.base import Transform, as_stored
 from transforms.conditioning import Conditioning
-from transforms.images import Image, Pair, check_image, layout_of
+from transforms.images import Image, Pair, TooSmall, check_image, layout_of
 from transforms.sample import Sample
 from transforms.sensor.layout import SRGB, Layout
 from transforms.sensor.lazy import LazyImage
@@ -109,12 +109,9 @@ class Pipeline:
                 f"image: a clean one given, and {names[0]} needs a degraded one beside it; give pairs, or put a "
                 f"degradation before {names[0]}"
             )
-        height, width = self.smallest_image(layout_of(image))
-        if image.shape[0] < height or image.shape[1] < width:
-            raise UserError(
-                f"image: {image.shape[0]} x {image.shape[1]} pixels (height x width) given, and the transforms need "
-                f"{height} x {width}; take a larger image or a smaller crop"
-            )
+        needed = self.smallest_image(layout_of(image))
+        if image.shape[0] < needed[0] or image.shape[1] < needed[1]:
+            raise TooSmall(image.shape, needed)
 
     def _check_recorded(self, pair: Pair) -> None:
         if self.layout.raw and not layout_of(pair).raw:

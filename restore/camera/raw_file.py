@@ -70,6 +70,9 @@ class RawFile(NamedTuple):
     """None where the file does not say."""
     exposure_time: float | None
     """[s]; None where the file does not say."""
+    taken: float | None
+    """When it was taken [s since 1970], if the camera's clock ran by the local time; None where the file does not
+    say."""
 
     def linear(self) -> np.ndarray:
         """(H, W) float32: 0 = black level, 1 = white level at every site; not clipped."""
@@ -150,6 +153,7 @@ def _raw_file(path: Path, raw: rawpy.RawPy, tags: RawTags) -> RawFile:
         model=tags.model,
         iso=_positive(raw.other.iso_speed) or tags.iso,
         exposure_time=_positive(raw.other.shutter_speed) or tags.exposure_time,
+        taken=_positive(raw.other.timestamp.timestamp()),
     )
 
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import tifffile
 from PIL import Image
 
 from restore.camera.raw_file import RAW_SUFFIXES, read_raw
+from restore.data.sources.reading import PACKED_SUFFIX, read_packed
 from restore.files.images import read_image
 
 SIDE = 8
@@ -26,7 +26,7 @@ NEAR = 6
 395 photographs of BSDS500 no two did that show different things."""
 BURST = 2
 """Longest time between two photographs of a burst [s]."""
-EXIF, DATE_TIME, DATE_TIME_ORIGINAL = 0x8769, 306, 36867
+EXIF, DATE_TIME_ORIGINAL = 0x8769, 36867
 ROWS = 64
 """Hashes compared with all others at a time."""
 BITS = np.array([number.bit_count() for number in range(2**16)], np.uint8)
@@ -45,12 +45,13 @@ class Content(NamedTuple):
 
 def content(file: Path) -> Content:
     """Reads an image or raw file. BadImage for one that cannot be used."""
-    raw = file.suffix.lower() in RAW_SUFFIXES
-    # Brighter and darker are the same in the sensor's numbers, whatever its black level and colours are.
-    pixels = read_raw(file).data if raw else cv2.cvtColor(read_image(file), cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(pixels.astype(np.float32), (SIDE + 1, SIDE), interpolation=cv2.INTER_AREA)
-    brighter = (small[:, 1:] > small[:, :-1]).ravel()
-    return Content(file, int.from_bytes(np.packbits(brighter).tobytes()), _taken(file, raw))
+    if file.suffix.lower() in RAW_SUFFIXES:
+        raw = read_raw(file)
+        # Brighter and darker are the same in the sensor's numbers, whatever its black level and colours are.
+        return Content(file, _hash(raw.data), raw.taken)
+    if file.suffix.lower() == PACKED_SUFFIX:
+        return Content(file, _hash(read_packed(file).values), None)
+    return Content(file, _hash(cv2.cvtColor(read_image(file), cv2.COLOR_RGB2GRAY)), _picture_time(file))
 
 
 def content_groups(contents: Sequence[Content]) -> list[list[Content]]:
@@ -104,21 +105,14 @@ def _bits(numbers: np.ndarray) -> np.ndarray:
     return BITS[numbers[..., None].view(np.uint16)].sum(-1, dtype=np.uint8)
 
 
-def _taken(file: Path, raw: bool) -> float | None:
-    with suppress(Exception):  # damaged tags make the readers raise nearly anything, and the time only helps
-        text = _raw_time(file) if raw else _picture_time(file)
+def _hash(pixels: np.ndarray) -> int:
+    small = cv2.resize(pixels.astype(np.float32), (SIDE + 1, SIDE), interpolation=cv2.INTER_AREA)
+    brighter = (small[:, 1:] > small[:, :-1]).ravel()
+    return int.from_bytes(np.packbits(brighter).tobytes())
+
+
+def _picture_time(file: Path) -> float | None:
+    with suppress(Exception), Image.open(file) as image:  # damaged tags raise nearly anything, and the time only helps
+        text = str(image.getexif().get_ifd(EXIF)[DATE_TIME_ORIGINAL])
         return datetime.strptime(text, "%Y:%m:%d %H:%M:%S").timestamp()
     return None
-
-
-def _picture_time(file: Path) -> str:
-    with Image.open(file) as image:
-        return str(image.getexif().get_ifd(EXIF)[DATE_TIME_ORIGINAL])
-
-
-def _raw_time(file: Path) -> str:
-    """Of a raw file that is a TIFF, as most are."""
-    with tifffile.TiffFile(file) as raw:
-        tags = raw.pages.first.tags
-        exif = tags.valueof(EXIF) or {}
-        return str(exif.get("DateTimeOriginal") or tags.valueof(DATE_TIME))

@@ -1,50 +1,47 @@
-"""The sample photographs: images from scikit-image, written to training_data/sample on first use."""
+"""The sample photographs, which scikit-image and matplotlib carry, written to training_data/sample on first use."""
 
 from pathlib import Path
 
+import numpy as np
+
 from restore.files.atomic import make_folder
-from restore.files.images import write_image
+from restore.files.images import read_image, write_image
 
 SAMPLE = Path("training_data/sample")
-# The photographs of VALIDATION show nothing of those of TRAIN, and are not enlarged.
-TRAIN = (
-    "brick",
-    "cell",
-    "chelsea",
-    "coffee",
-    "grass",
-    "gravel",
-    "hubble_deep_field",
-    "immunohistochemistry",
-    "moon",
-    "retina",
-    "rocket",
-    "stereo_motorcycle",
-)
-VALIDATION = ("astronaut", "camera")
-SHORTEST_SIDE = 512
-"""Large enough for the crops of every option file in options/ [px]."""
+# All are in colour and of their own size. Those of VALIDATION show nothing of those of TRAIN.
+TRAIN = {
+    "cup": "coffee",
+    "galaxies": "hubble_deep_field",
+    "motorcycle": "stereo_motorcycle",
+    "retina": "retina",
+    "tissue": "immunohistochemistry",
+}
+VALIDATION = {"admiral": "grace_hopper.jpg", "astronaut": "astronaut", "cat": "chelsea", "rocket": "rocket"}
+"""By their names here: a function of skimage.data, or a file of matplotlib's."""
 
 
-def make_sample_photographs(folder: str | Path) -> None:
+def make_sample_photographs(folder: str | Path) -> list[str] | None:
     """Writes the missing sample photographs if the folder is SAMPLE/train or SAMPLE/val; else does nothing.
 
-    Grey images become RGB, and smaller ones are enlarged until their shorter side is SHORTEST_SIDE.
+    Returns the names of that folder's photographs, None for any other folder.
     """
-    names = {SAMPLE / "train": TRAIN, SAMPLE / "val": VALIDATION}.get(Path(folder))
-    missing = [name for name in names or () if not (Path(folder) / f"{name}.png").exists()]
-    if not missing:
-        return
-    import cv2
+    sources = {SAMPLE / "train": TRAIN, SAMPLE / "val": VALIDATION}.get(Path(folder))
+    if sources is None:
+        return None
+    for name, source in sources.items():
+        path = Path(folder) / f"{name}.png"
+        if not path.exists():
+            make_folder(path.parent)
+            write_image(path, _photograph(source))
+    return [f"{name}.png" for name in sources]
+
+
+def _photograph(source: str) -> np.ndarray:
+    if Path(source).suffix:
+        import matplotlib
+
+        return read_image(Path(matplotlib.get_data_path()) / "sample_data" / source)
     from skimage import data
 
-    make_folder(Path(folder))
-    for name in missing:
-        picture = getattr(data, name)()
-        if isinstance(picture, tuple):  # left eye, right eye, disparity
-            picture = picture[0]
-        if picture.ndim == 2:
-            picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
-        scale = max(1.0, SHORTEST_SIDE / min(picture.shape[:2]))
-        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-        write_image(Path(folder) / f"{name}.png", picture)
+    picture = getattr(data, source)()
+    return picture[0] if isinstance(picture, tuple) else picture  # left eye, right eye, disparity

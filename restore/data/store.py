@@ -6,8 +6,8 @@ training starts, so that files that are damaged, too small or of the wrong kind 
 
 import hashlib
 import os
-import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,7 +24,7 @@ from restore.files.atomic import make_folder, remove_unfinished
 from restore.files.images import BadImage, count_pixels
 from restore.files.paths import printable
 from transforms import Pipeline
-from transforms.images import Image, Pair
+from transforms.images import Image, Pair, TooSmall, layout_of
 
 STORE = Path("training_data/.decoded")
 MOST_THREADS = 8
@@ -39,7 +39,6 @@ CHAIN_OF = {
 }
 SHOWN = 3
 """Names of files in a line that speaks of many."""
-TOO_SMALL = re.compile(r"image: \d+ x \d+ pixels \(height x width\) given, and the transforms need (\d+ x \d+)")
 LARGE = 1e9
 """The size of a larger store is reported at the start of a run [bytes]."""
 
@@ -67,8 +66,21 @@ class OpenedPhotographs(NamedTuple):
     usable: list[Photograph]
     left_out: list[str]
     """A line for each file that is damaged, too small, of the wrong kind or without a partner."""
+    reasons: list[str]
+    """The same with the files of one reason in one line."""
     damaged: int
     """Stored images that were found damaged, and decoded anew."""
+    cut: list[str]
+    """A line for each source whose pairs' clean images were cut at the right and bottom."""
+
+
+class LeftOut(NamedTuple):
+    """A file that is not used."""
+
+    line: str
+    """The file, why, and the remedy."""
+    needed: tuple[int, int] | None = None
+    """(height, width) [px] of the smallest image that the chain takes, where the file's is smaller."""
 
 
 class Job(NamedTuple):
@@ -97,14 +109,14 @@ def open_photographs(
     Raises UserError if a folder is missing or empty or no photograph is left, SaveError if the disk is full.
     """
     jobs: dict[tuple[str, ...], Job] = {}
-    left_out: list[str] = []
+    left_out: list[LeftOut] = []
     real_folder = cache(os.path.realpath)
     for number, source in enumerate(sources):
         try:
             found = source.find()
         except UserError as error:
             raise UserError(f"{place}.{number}: {error}") from None
-        left_out += found.left_out
+        left_out += map(LeftOut, found.left_out)
         for files in found.photographs:  # sources may overlap, and links lead to one file
             paths = tuple(_real_path(file.path, real_folder) for file in files)
             jobs.setdefault(paths, Job(number, source, files, paths))
@@ -119,36 +131,49 @@ def open_photographs(
         finally:
             opener.index.save()
     usable = [outcome for outcome in outcomes.values() if isinstance(outcome, Photograph)]
-    left_out += [outcome for outcome in outcomes.values() if isinstance(outcome, str)]
-    left_out = [printable(line) for line in left_out]
+    left_out += [outcome for outcome in outcomes.values() if isinstance(outcome, LeftOut)]
+    left_out = [one._replace(line=printable(one.line)) for one in left_out]
+    reasons = _by_reason(left_out, chain, CHAIN_OF.get(place, "transforms"))
     if not usable:
-        lines = by_reason(left_out, chain, CHAIN_OF.get(place, "transforms"))
-        raise UserError(f"{place}: none of the {len(left_out)} files can be used:", *lines)
-    return OpenedPhotographs(usable, left_out, len(opener.damaged))
+        raise UserError(f"{place}: none of the {len(left_out)} files can be used:", *reasons)
+    lines = [one.line for one in left_out]
+    return OpenedPhotographs(usable, lines, reasons, len(opener.damaged), _cut(usable, place, scale))
 
 
-def by_reason(left_out: list[str], chain: Pipeline, place: str) -> list[str]:
+def _cut(photographs: list[Photograph], place: str, scale: int) -> list[str]:
+    pairs = [photograph for photograph in photographs if len(photograph.stored) == 2]
+    entries = Counter(
+        pair.entry
+        for pair in pairs
+        if _one_or_pair([one.stand_in() for one in pair.stored]).shape != pair.stored[1].shape
+    )
+    return [
+        f"{place}.{entry}: {count} clean images were less than {scale} px larger than {scale} times the degraded ones, "
+        f"and were cut at the right and bottom"
+        for entry, count in sorted(entries.items())
+    ]
+
+
+def _by_reason(left_out: list[LeftOut], chain: Pipeline, place: str) -> list[str]:
     """Lines "file: reason", those of one reason as one line with their number and the names of the first files.
 
     place  the option that the chain comes from, for the remedy of files that are too small
     """
-    files: dict[str, list[str]] = {}
-    alone: dict[str, str] = {}
-    for line in left_out:
-        file, _, reason = line.partition(": ")
-        reason = TOO_SMALL.sub(r"image: too small, the transforms need \1", reason)
-        files.setdefault(reason, []).append(file)
-        alone[reason] = line
+    alike: dict[str, list[LeftOut]] = {}
+    for one in left_out:
+        _, _, reason = one.line.partition(": ")
+        alike.setdefault(_too_small(one.needed, chain, place) if one.needed else reason, []).append(one)
     lines = []
-    for reason, names in files.items():
-        if len(names) == 1:
-            lines.append(alone[reason])
-            continue
-        if "image: too small" in reason and (makers := chain.size_makers(place)):
-            reason = f"{reason.partition(';')[0]}: {makers}; lower h and w there, or take larger images"
-        shown = ", ".join(names[:SHOWN]) + ", ..." * (len(names) > SHOWN)
-        lines.append(f"{len(names)} files ({shown}): {reason}")
+    for reason, members in alike.items():
+        names = ", ".join(one.line.partition(": ")[0] for one in members[:SHOWN]) + ", ..." * (len(members) > SHOWN)
+        lines.append(members[0].line if len(members) == 1 else f"{len(members)} files ({names}): {reason}")
     return lines
+
+
+def _too_small(needed: tuple[int, int], chain: Pipeline, place: str) -> str:
+    makers = chain.size_makers(place)
+    remedy = f": {makers}; lower h and w there, or take larger images" if makers else "; take larger images"
+    return f"image: too small, the transforms need {needed[0]} x {needed[1]}{remedy}"
 
 
 def in_both(training: list[Photograph], validation: list[Photograph]) -> int:
@@ -178,7 +203,7 @@ class Opener:
         self.heads = {1: [f"{step.version} {step.model_dump_json()}" for step in chain.head], 2: []}
         self.mistake = cache(self._mistake)
 
-    def known(self, job: Job) -> Photograph | str | None:
+    def known(self, job: Job) -> Photograph | LeftOut | None:
         """As open, but without reading any file; None where one has to be read."""
         stored: list[Stored] = []
         for file, path in zip(job.files, job.paths, strict=True):
@@ -189,18 +214,20 @@ class Opener:
             stored.append(Stored(image, content))
         return self._checked(job, stored)
 
-    def open(self, job: Job) -> Photograph | str:
-        """The photograph, or the line that says why it is left out."""
+    def open(self, job: Job) -> Photograph | LeftOut:
+        """The photograph, or why it is left out."""
         try:
             files = zip(job.files, job.paths, strict=True)
             return self._checked(job, [self._stored(job, file, path) for file, path in files])
         except BadImage as error:
-            return str(error)
+            return LeftOut(str(error))
+        except TooSmall as error:
+            return LeftOut(f"{job.files[0].path}: {error}", error.needed)
         except UserError as error:
-            return f"{job.files[0].path}: {error}"
+            return LeftOut(f"{job.files[0].path}: {error}")
         except OSError as error:
             file = error.filename or job.files[0].path
-            return f"{file}: cannot be read ({error.strerror}); allow it or remove it"
+            return LeftOut(f"{file}: cannot be read ({error.strerror}); allow it or remove it")
 
     def _stored(self, job: Job, file: ImageFile, path: str) -> Stored:
         content = self.index.known_content(path) or self.index.content(path)
@@ -227,15 +254,15 @@ class Opener:
         key = f"{FORMAT}|{job.source.reader(file)}|{file.gain}|{head}|{content}"
         return f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.npy"
 
-    def _checked(self, job: Job, stored: list[Stored]) -> Photograph | str:
-        """The photograph, or the line that says why the chain or the generator cannot take it."""
+    def _checked(self, job: Job, stored: list[Stored]) -> Photograph | LeftOut:
+        """The photograph, or why the chain or the generator cannot take it."""
         images, contents = zip(*stored, strict=True)
         mistake = self.mistake(*((one.dtype, one.shape, one.metadata) for one in images))
         if mistake is None:
             return Photograph(job.files[0].path, job.entry, images, contents)
-        return f"{job.files[0].path}: {mistake}"
+        return mistake._replace(line=f"{job.files[0].path}: {mistake.line}")
 
-    def _mistake(self, *described: tuple) -> str | None:
+    def _mistake(self, *described: tuple) -> LeftOut | None:
         """Why images of this (dtype, shape, metadata) cannot be used; None if they can. Each kind is checked once."""
         image = _one_or_pair([StoredImage(STORE, dtype, shape, 0, data).stand_in() for dtype, shape, data in described])
         prepared = self.chain.head and not isinstance(image, Pair)
@@ -243,9 +270,10 @@ class Opener:
         try:
             (self.chain.tail if prepared else self.chain).check(image)
         except UserError as error:
-            return f"{'after Downsample: ' if prepared else ''}{error}"
+            needed = self.chain.smallest_image(layout_of(image)) if isinstance(error, TooSmall) else None
+            return LeftOut(f"{'after Downsample: ' if prepared else ''}{error}", needed)
         if isinstance(image, Pair) and image.scale != self.scale:
-            return (
+            return LeftOut(
                 f"its clean partner is {image.scale} times as large, and generator.scale is {self.scale}; "
                 f"set generator.scale to {image.scale}, or give pairs of the right sizes"
             )
@@ -277,7 +305,7 @@ def clean_store() -> str | None:
 
 
 def _one_or_pair(images: list) -> Image:
-    return Pair(images[0], images[1], recorded=True) if len(images) == 2 else images[0]
+    return Pair(images[0], images[1], recorded=True).fitted() if len(images) == 2 else images[0]
 
 
 def _real_path(file: Path, real_folder: Callable[[Path], str]) -> str:

@@ -7,12 +7,17 @@ from options.base import parse
 from options.choices import Choices
 from restore.networks.base import Generator, NetworkOptions
 from restore.networks.discriminators import DiscriminatorBase, PatchDiscriminatorOptions, UNetDiscriminatorOptions
+from restore.networks.rrdbnet import RRDBNetOptions
 from restore.networks.scunet import SCUNetOptions
+from restore.networks.span import SPANOptions
 from restore.networks.spandrel_model import SpandrelOptions
+from restore.networks.srvgg import SRVGGNetCompactOptions
 from restore.networks.unet import UNetOptions
 from restore.networks.weights import load_weights, read_state_dict
 
-GENERATORS = Choices(NetworkOptions, SCUNetOptions, UNetOptions, SpandrelOptions)
+GENERATORS = Choices(
+    NetworkOptions, SCUNetOptions, UNetOptions, SRVGGNetCompactOptions, SPANOptions, RRDBNetOptions, SpandrelOptions
+)
 GeneratorOptions = Annotated[NetworkOptions, GENERATORS]
 
 DISCRIMINATORS = Choices(DiscriminatorBase, PatchDiscriminatorOptions, UNetDiscriminatorOptions)

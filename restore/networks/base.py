@@ -1,6 +1,7 @@
 """The base of every generator: the options of its section, and the properties that other code reads."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 import torch
@@ -12,6 +13,8 @@ from options.base import Options
 from restore.networks.padding import crop, pad_to_multiple
 from transforms.sensor.layout import LAYOUTS, Layout
 
+StateDict = Mapping[str, Tensor]
+"""The weights of a network by their names."""
 Planes = Annotated[PositiveInt, Field(le=1024)]
 
 
@@ -66,7 +69,7 @@ class Generator(nn.Module, ABC):
     first_layer: ClassVar[str] = ""
     """The name of the weights of the convolution that all planes go into, the only one that knows their number;
     weights for another number can be adapted to it. Empty: none can."""
-    last_layers: ClassVar[tuple[str, ...]] = ()
+    last_layers: tuple[str, ...] = ()
     """What the names of the last layer's weights begin with, in networks of any scale: these alone depend on the planes
     that come out, and on the scale."""
 
@@ -98,6 +101,10 @@ class Generator(nn.Module, ABC):
         if self.checkpointing and self.training and torch.is_grad_enabled():
             return checkpoint(layers, image, use_reentrant=False)
         return layers(image)
+
+    def own_names(self, state_dict: StateDict) -> StateDict:
+        """Weights from a file under the names of this network, where its authors publish them under others too."""
+        return state_dict
 
     @abstractmethod
     def core(self, degraded: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from options.errors import UserError
 from options.mistakes import shortened
-from restore.networks.base import Generator
+from restore.networks.base import Generator, StateDict
 
 WRAPPERS = ("params_ema", "params-ema", "params", "model_state_dict", "state_dict", "model", "net")
 """Keys under which other suites store the weights in their files; the first one present is used."""
@@ -24,8 +24,6 @@ MOST_UNPACKED = 4
 """Largest size of a file's records / size of the file: torch.save does not compress, and weights hardly shrink."""
 NAMED = 4
 """A message lists at most this many names, and then says how many more there are."""
-
-StateDict = Mapping[str, Tensor]
 
 
 class WeightsReport(NamedTuple):
@@ -150,6 +148,8 @@ def load_weights(
     the network's precision.
     """
     own = network.state_dict()
+    if isinstance(network, Generator):
+        state_dict = network.own_names(state_dict)
     matched = [name for name in own if name in state_dict]
     missing = [name for name in own if name not in state_dict]
     unexpected = [name for name in state_dict if name not in own]

@@ -13,7 +13,7 @@ from restore.command.progress import photographs_bar
 from restore.compute.process import Process
 from restore.data.batches import Batches, Samples, Stage, ValidationBatches
 from restore.data.sources import Source
-from restore.data.store import CHAIN_OF, STORE, Photograph, by_reason, clean_store, in_both, open_photographs
+from restore.data.store import STORE, Photograph, clean_store, in_both, open_photographs
 from restore.files.paths import printable
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
@@ -214,11 +214,13 @@ def _photographs(
         return []
     photographs = open_photographs(sources, chain, place, photographs_bar, scale)
     say(f"{PURPOSES[place]}: {len(photographs.usable)} photographs in {', '.join(map(str, sources))}")
+    for line in photographs.cut:
+        say(line)
     if photographs.damaged:
         say(f"{STORE}: {photographs.damaged} damaged images were decoded again")
     if photographs.left_out:
         say(f"{place}: left out {len(photographs.left_out)} files:")
-        lines = by_reason(photographs.left_out, chain, CHAIN_OF[place])
+        lines = photographs.reasons
         for line in lines[:MOST_LINES]:
             say(f"  {line}")
         if len(lines) > MOST_LINES:

@@ -9,6 +9,7 @@ from restore.data.sources.file_list import FileList
 from restore.data.sources.folders import Folder, PairedFolders
 from restore.data.sources.low_light import ELD, SID
 from restore.data.sources.rawir import RAWIR
+from restore.data.sources.self_exsr import SelfExSR
 from restore.data.sources.sidd import SIDD
 
 
@@ -28,6 +29,7 @@ SOURCES = Choices(
     SID,
     ELD,
     RAWIR,
+    SelfExSR,
     shorthand=Shorthand(_section, lambda sources: PathText),
 )
 PathOptions = Annotated[Source, SOURCES]

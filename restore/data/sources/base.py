@@ -28,7 +28,7 @@ class Found(NamedTuple):
     photographs: list[tuple[ImageFile, ...]]
     """One file for each photograph; two for each pair, the degraded one first and then the clean one."""
     left_out: list[str]
-    """A line for each file that lacks its partner."""
+    """A line for each file that lacks its partner or does not belong to the source."""
 
 
 class Source(Options):
@@ -51,8 +51,10 @@ class Source(Options):
         A source with a reader of its own returns that one's name, and raises its version by one when its result
         changes.
         """
-        raw = file.path.suffix.lower() in raw_file.RAW_SUFFIXES
-        return f"raw file {raw_file.READER_VERSION}" if raw else f"picture {images.READER_VERSION}"
+        suffix = file.path.suffix.lower()
+        if suffix in images.IMAGE_SUFFIXES:
+            return f"picture {images.READER_VERSION}"
+        return f"raw file {raw_file.READER_VERSION}" if suffix in raw_file.RAW_SUFFIXES else "packed raw 1"
 
     def find(self) -> Found:
         """The photographs, by the names of files and folders alone, in the order of their names.

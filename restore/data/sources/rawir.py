@@ -3,16 +3,14 @@
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
 
 from options.base import PathText
 from restore.data.sources.base import Found, ImageFile, Source, found
-from restore.data.sources.reading import neutral_mosaic
+from restore.data.sources.reading import packed_mosaic
 from restore.files.images import BadImage
 from restore.files.paths import files_below
-from transforms import unpack
 from transforms.sensor.layout import RGGB, Layout
-from transforms.sensor.mosaic import CELL, Mosaic
+from transforms.sensor.mosaic import Mosaic
 
 WHITE = 4095
 """[DN] above a black level of 0."""
@@ -45,9 +43,4 @@ class RAWIR(Source):
             packed = np.load(file.path)
         except (OSError, ValueError, EOFError):
             raise BadImage(file.path, "is no .npy file of numbers, or damaged", "download it again") from None
-        if packed.dtype != np.uint16 or packed.ndim != 3 or packed.shape[2] != len(CELL):
-            raise BadImage(
-                file.path, f"holds {packed.dtype} {packed.shape}, and uint16 (h, w, 4) is wanted", "remove it"
-            )
-        planes = torch.from_numpy(packed.transpose(2, 0, 1) / np.float32(WHITE))
-        return neutral_mosaic(unpack(planes).numpy(), "RGGB")
+        return packed_mosaic(file.path, packed, WHITE)
