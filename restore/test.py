@@ -48,6 +48,8 @@ def main(arguments: Namespace) -> None:
         names = output_names(inputs.files, inputs.suffix)
         _check_outputs(arguments, names)
     _say(describe_device(restorer.device), f"model: {restorer.path}, {restorer.weights_report}")
+    if restorer.information.note:
+        _say(restorer.information.note)
     if inputs.size_note:
         _say(inputs.size_note)
     if (output / RESULTS).exists():

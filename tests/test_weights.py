@@ -1,10 +1,12 @@
 """Weights find their place by name, or the user hears which did not; a file is never run."""
 
+import json
 import pickle
 import zipfile
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from options.errors import UserError
 from restore.networks import build_generator
@@ -39,9 +41,13 @@ def test_a_generator_built_with_weights_has_them(tmp_path, trained):
     assert all(torch.equal(loaded[name], trained[name]) for name in trained)
 
 
-@pytest.mark.parametrize("key", ["params", "params_ema", "state_dict"])
-def test_weights_are_found_inside_the_usual_wrappers(tmp_path, network, trained, key):
-    wrapped = {key: {f"module.{name}": weights for name, weights in trained.items()}, "iteration": 7}
+@pytest.mark.parametrize("prefix", ["module.", "netG.", "module.netG."])
+@pytest.mark.parametrize(
+    "key", ["params", "params_ema", "params-ema", "state_dict", "model_state_dict", "model", "net", "the only key"]
+)
+def test_weights_are_found_inside_the_usual_wrappers(tmp_path, network, trained, key, prefix):
+    wrapped = {key: {f"{prefix}{name}": weights for name, weights in trained.items()}}
+    wrapped |= {} if key == "the only key" else {"iteration": 7}
     torch.save(wrapped, tmp_path / "model.pth")
     report = load_weights(network, read_state_dict(tmp_path / "model.pth"), "model.pth")
     assert (len(report.matched), report.missing, report.unexpected) == (len(trained), [], [])
@@ -154,6 +160,62 @@ def test_names_that_are_no_text_are_refused(tmp_path, trained):
 def test_tensors_that_no_network_can_take_are_refused_by_name(tmp_path, trained, kind, make):
     torch.save({**trained, "odd.weight": make()}, tmp_path / "model.pth")
     assert f"odd.weight is a {kind}" in refusal(read_state_dict, tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_safetensors_file_is_read(tmp_path, network, trained, prefix):
+    save_file({f"{prefix}{name}": weights for name, weights in trained.items()}, tmp_path / "model.safetensors")
+    load_weights(network, read_state_dict(tmp_path / "model.safetensors"), "model.safetensors", complete=True)
+    assert all(torch.equal(weights, trained[name]) for name, weights in network.state_dict().items())
+
+
+def header(**tensors) -> bytes:
+    text = json.dumps(tensors).encode()
+    return len(text).to_bytes(8, "little") + text
+
+
+def four(dtype="F32", shape=(4,), data_offsets=(0, 16)):
+    return {"dtype": dtype, "shape": shape, "data_offsets": data_offsets}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"1234",
+        (2**63).to_bytes(8, "little") + b"{}",
+        (10**9).to_bytes(8, "little") + b"{}",
+        (100_000).to_bytes(8, "little") + b"[" * 100_000,
+        header(a=four())[:30],
+        header(a=four()) + bytes(15),
+        header(a=four()) + bytes(17),
+        header(a=four(shape=[2**62, 2**62])) + bytes(16),
+        header(a=four(data_offsets=[16, 0])) + bytes(16),
+        header(a=four(data_offsets=[-16, 0])) + bytes(16),
+        header(a=four(), b=four()) + bytes(16),
+        header(a=four(dtype="F99")) + bytes(16),
+        header(a=four(dtype="F6_E2M3", shape=[32], data_offsets=[0, 24])) + bytes(24),
+        b"PK\x03\x04" + bytes(100),
+    ],
+)
+def test_a_safetensors_file_that_is_cut_off_or_made_to_harm_is_one_line(tmp_path, content):
+    (tmp_path / "model.safetensors").write_bytes(content)
+    assert "model.safetensors: not a file of weights, or cut off" in refusal(
+        read_state_dict, tmp_path / "model.safetensors"
+    )
+
+
+def test_safetensors_that_no_network_can_take_are_refused_by_name(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(header(a=four(dtype="F8_E4M3", shape=[16])) + bytes(16))
+    assert "a is a low-precision (8-bit) tensor" in refusal(read_state_dict, path)
+    path.write_bytes(header(a=four(dtype="C64", shape=[2])) + bytes(16))
+    assert "a is a complex tensor" in refusal(read_state_dict, path)
+    path.write_bytes(header(**{"a\nb": four()}) + bytes(16))
+    assert r'names a tensor "a\nb", which is no text' in refusal(read_state_dict, path)
+    path.write_bytes(header())
+    assert "holds no state dict" in refusal(read_state_dict, path)
+    assert "there is no such file" in refusal(read_state_dict, tmp_path / "none.safetensors")
 
 
 @pytest.mark.parametrize("place", [0.3, 0.5, 0.7])

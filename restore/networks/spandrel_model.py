@@ -120,8 +120,8 @@ def _described(path: str) -> Any:
         model = spandrel.ModelLoader().load_from_state_dict(weights)
     except spandrel.UnsupportedModelError:
         raise UserError(
-            f"{path}: of no architecture that spandrel {spandrel.__version__} knows; those of other licences than "
-            f"open ones (spandrel_extra_arches) are not used"
+            f"{path}: of no architecture that spandrel {spandrel.__version__} knows (those of spandrel_extra_arches "
+            f"are not used, for their licences); take another model"
         ) from None
     except Exception as error:  # whatever its many loaders stumble over
         reason = str(error).partition("\n")[0]

@@ -129,7 +129,7 @@ def _unusual(tensor: Tensor) -> str:
     if tensor.is_complex():
         return "complex"
     if tensor.is_floating_point() and tensor.itemsize == 1:
-        return "8-bit floating-point"
+        return "low-precision (8-bit)"
     return "" if tensor.layout == torch.strided else "sparse"
 
 

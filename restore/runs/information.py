@@ -79,8 +79,9 @@ class Information:
 
     def __init__(self, weights: Path):
         path = file_of_these_weights(weights.with_suffix(".json"))
+        published = not path.exists()
         self.data: dict[str, Any] = (
-            read_json(path, "take the file that was saved with the model") if path.exists() else _published(weights)
+            _published(weights) if published else read_json(path, "take the file that was saved with the model")
         )
         if not isinstance(self.data, dict) or "generator" not in self.data:
             raise UserError(f'{path}: has no "generator" section; take the file that was saved with the model')
@@ -90,6 +91,8 @@ class Information:
             section = section | {"weights": str(weights)}
         with hint_of_own_parts():
             self.generator = parse(GeneratorOptions, section, f"{path}: generator")
+        self.note = f"{path}: not there; spandrel tells the network from its weights" if published else None
+        """A line for the user where there is no information file."""
         steps = self.data.get("transforms_test", {})
         steps = list(steps.values()) if isinstance(steps, dict) else steps
         with hint_of_own_parts():

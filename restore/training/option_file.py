@@ -52,9 +52,10 @@ class TrainingOptions(Options):
     discriminator: DiscriminatorOptions | None = None
     """The network that tells clean from restored images; only an adversarial loss needs it."""
     pretrained_model: PathText | None = None
-    """Initial weights of the generator: a .pth of this suite, or as the network's authors publish it. Use it to
-    fine-tune, or where data is little. The network may differ in the planes that go in, as by a NoiseLevelMap, whose
-    weights begin at 0, and in its last layer, as by another scale, which then is new; the start says what was taken."""
+    """Initial weights of the generator: a .pth or .safetensors of this suite, or as the network's authors publish it.
+    Use it to fine-tune, or where data is little. The network may differ in the planes that go in, as by a
+    NoiseLevelMap, whose weights begin at 0, and in its last layer, as by another scale, which then is new; the start
+    says what was taken."""
     freeze: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Parameters of the generator that stay as pretrained_model has them: patterns of their names, as "m_down*" or
     "m_body.*". Use it to fine-tune on few photographs, where a whole network would learn them by heart. Not where the
