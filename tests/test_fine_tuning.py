@@ -10,7 +10,7 @@ from torch import nn
 import losses
 from options.base import parse
 from options.errors import UserError
-from restore.networks import build_generator
+from restore.networks import GeneratorOptions, build_generator
 from restore.networks.weights import load_weights
 from restore.training.consistency import contradictions
 from restore.training.fine_tuning import freeze, rate_factors
@@ -133,7 +133,8 @@ def test_all_patterns_that_match_nothing_are_named_at_once():
 
 
 def test_random_weights_are_not_frozen():
-    [line] = contradictions({"freeze": ("tail.*",), "pretrained_model": None})
+    generator = parse(GeneratorOptions, UNET, "generator")
+    [line] = contradictions({"freeze": ("tail.*",), "pretrained_model": None, "generator": generator})
     assert line.startswith('freeze: ["tail.*"] given, but without a pretrained_model')
 
 

@@ -227,6 +227,21 @@ def test_a_chain_of_another_scale_or_of_raw_is_a_mistake_that_names_both_places(
     assert "transforms_train: gives 4 channels, but generator.n_channels is 3, by 4x_model.pth; take a model of" in line
 
 
+def test_a_noise_level_map_is_refused_where_the_files_network_has_no_input_for_it(option_file, model_file):
+    raw = model_file(ESRGAN(in_nc=4, out_nc=4, **SMALL_ESRGAN), "raw.pth")
+    make = {"class_name": "RgbToRawTransform", "scale": 4}
+    chain = [{"class_name": "CenterCrop", "h": 64, "w": 64}, make, {"class_name": "ToTensor2"}]
+    given = section(raw, n_channels=4)
+    assert read_option_file(option_file(generator=given, transforms_train=chain, transforms_test=chain))
+    chain.insert(2, {"class_name": "NoiseLevelMap"})
+    with pytest.raises(UserError) as mistake:
+        read_option_file(option_file(generator=given, transforms_train=chain, transforms_test=chain))
+    for line, name in zip(str(mistake.value).splitlines(), ("transforms_train", "transforms_test"), strict=True):
+        assert (
+            f"{name} gives degraded images of 8 channels; remove the NoiseLevelMap, as the network in raw.pth" in line
+        )
+
+
 def test_without_spandrel_its_models_and_unknown_ones_are_one_line_with_a_remedy(model_file, monkeypatch):
     path = model_file()
     monkeypatch.setitem(sys.modules, "spandrel", None)

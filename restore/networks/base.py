@@ -43,8 +43,7 @@ class NetworkOptions(Options):
 
     @property
     def file(self) -> str | None:
-        """The model's file that describes the network and holds its weights, the option `weights`; None: there is none,
-        and the options describe it."""
+        """The model's file that describes the network and holds its weights; None: the options describe it."""
         return None
 
     def build(self) -> "Generator":

@@ -17,6 +17,7 @@ from options.json_data import read_json
 from options.mistakes import hint_of_own_parts
 from restore.evaluation.validation import ValidationReport
 from restore.networks import GENERATORS, GeneratorOptions
+from restore.networks.spandrel_model import SpandrelOptions
 from restore.training.option_file import TrainingOptions
 from transforms import LAYOUTS, Layout, Pipeline, TransformOptions
 from transforms.geometry import Crop
@@ -86,8 +87,7 @@ class Information:
         if not isinstance(self.data, dict) or "generator" not in self.data:
             raise UserError(f'{path}: has no "generator" section; take the file that was saved with the model')
         section = self.data["generator"]
-        kind = GENERATORS.chosen(section)
-        if kind and "weights" in kind.model_fields:  # its network is told by a file, and the model is one itself
+        if GENERATORS.chosen(section) is SpandrelOptions:  # a model of such a run is such a file itself
             section = section | {"weights": str(weights)}
         with hint_of_own_parts():
             self.generator = parse(GeneratorOptions, section, f"{path}: generator")
