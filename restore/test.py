@@ -19,7 +19,7 @@ from tqdm import tqdm
 from options.errors import UserError
 from restore import load_model
 from restore.compute.device import describe_device
-from restore.evaluation.metrics import measure
+from restore.evaluation.metrics import baseline, baseline_name, measure
 from restore.evaluation.strips import strip
 from restore.files.atomic import make_folder
 from restore.files.images import to_uint, write_image
@@ -55,7 +55,8 @@ def main(arguments: Namespace) -> None:
     if (output / RESULTS).exists():
         _say(f"{output / RESULTS}: there already; the results in this folder are replaced")
 
-    results = Results(str(restorer.path), arguments.iso, inputs.size_note, inputs.left_out)
+    about = {"model": str(restorer.path), "iso": arguments.iso, "size_note": inputs.size_note}
+    results = Results(about, baseline_name(restorer.scale), inputs.left_out)
     restore = partial(restorer, tile=arguments.tile, overlap=arguments.overlap)
     try:
         for file in tqdm(inputs.files, unit="picture", disable=not sys.stderr.isatty()):
@@ -100,20 +101,27 @@ def _restored(file: Path, inputs: Inputs, restore: Callable[..., Tensor], output
             f"take another model, or train this one again"
         )
     try:
-        degraded_metrics, restored_metrics = (_measured(image, opened) for image in (opened.degraded, restored))
+        metrics = _measured(opened, restored)
     except UserError as mistake:
         raise LeftOut(f"{inputs.folder / file}: {mistake}") from None
     for path in names:
         make_folder((output / path).parent)
     size = inputs.write(output / names.restored, opened, restored)
     write_image(output / names.strip, _strip(opened, restored))
-    return Row(names, opened.size, size, degraded_metrics, restored_metrics)
+    return Row(names, opened.size, size, *metrics)
 
 
-def _measured(image: Tensor, opened: Opened) -> Metrics:
-    if opened.clean is None:
-        return {}
-    return {name: float(value) for name, value in measure(image, opened.clean, opened.metadata, opened.layout).items()}
+def _measured(opened: Opened, restored: Tensor) -> tuple[Metrics, Metrics]:
+    """Of the baseline and of the restored image; empty without a clean one."""
+    degraded, clean, metadata, layout = opened[:4]
+    if clean is None:
+        return {}, {}
+    scale = restored.shape[-1] // degraded.shape[-1]
+
+    def metrics(image: Tensor) -> Metrics:
+        return {name: float(value) for name, value in measure(image, clean, metadata, layout, scale).items()}
+
+    return metrics(baseline(degraded, layout, scale)), metrics(restored)
 
 
 def _strip(opened: Opened, restored: Tensor) -> np.ndarray:

@@ -227,8 +227,8 @@ class Run:
         model = copy.deepcopy(self.trainer.model)
         model.load_state_dict(self.checkpoints.best_weights())
         report = validate(model, self.trainer.loss, photographs)
-        measured = {"loss": report.loss, "restored": report.restored, "degraded": report.degraded}
-        self.checkpoints.add_to_best(held_out={"path": paths, "n_imgs": len(photographs.samples)} | measured)
+        about = {"path": paths, "n_imgs": len(photographs.samples), "loss": report.loss}
+        self.checkpoints.add_to_best(held_out=about | report.metrics)
 
     def information(self, report: ValidationReport) -> dict[str, Any]:
         """The information file of the model at this iteration."""

@@ -187,7 +187,12 @@ def test_parts_from_outside_are_trained_with_and_told_in_the_information_file(tr
     assert information["transforms_train"]["2"] == {"class_name": "AreaHalf", "sigma": 0.01}
     assert information["training_path"] == [{"class_name": "Arrays", "path": "arrays"}]
     assert information["last_learning_rate"] == pytest.approx(1e-3 / information["iteration"] ** 0.5)
-    assert set(information["validation"]["restored"]) == {"psnr_srgb", "ssim_srgb"}
+    assert set(information["validation"]) == {"restored", "bicubic"}, "what a network of scale 2 is compared with"
+    for measured in information["validation"].values():
+        assert set(measured) == {"psnr_srgb", "ssim_srgb", "psnr_y", "ssim_y"}
+    assert "bicubic/psnr_y" in (trained / "model_zoo/mine/curves.csv").read_text().splitlines()[0].split(",")
+    assert list((trained / "tensorboard_logs/mine/bicubic").iterdir())
+    assert "(bicubic -> restored)" in (trained / "model_zoo/mine/log.txt").read_text()
 
 
 def test_a_run_with_parts_from_outside_continues_to_the_very_same_weights(trained):
@@ -217,6 +222,6 @@ def test_a_model_of_scale_2_is_measured_on_photographs_that_its_own_chain_degrad
     results = json.loads((trained / "measured/results.json").read_text())
     rows = results["pictures"].values()
     assert len(rows) == 4
-    assert all(row["restored"]["psnr_srgb"] > 20 and row["degraded"]["psnr_srgb"] > 20 for row in rows)
+    assert all(row["restored"]["psnr_srgb"] > 20 and row["bicubic"]["psnr_srgb"] > 20 for row in rows)
     strip = cv2.imread(next(str(trained / "measured" / row["strip"]) for row in rows))
     assert strip.shape[0] == 80, "degraded, restored and clean side by side at the clean image's size"

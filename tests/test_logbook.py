@@ -127,11 +127,11 @@ def test_curves_of_a_run_that_was_stopped_or_killed_are_those_of_one_that_was_no
 
 
 def test_points_of_later_iterations_are_forgotten_where_a_run_goes_on_from_an_earlier_one(workplace):
-    first = Curves(workplace, 0, print)
+    first = Curves(workplace, "degraded", 0, print)
     for iteration in (10, 20, 30):
         first.add({"loss/total": iteration}, iteration)
     first.write(last=True)
-    second = Curves(workplace, 20, print)
+    second = Curves(workplace, "degraded", 20, print)
     assert list(second.rows) == [10, 20]
     second.add({"loss/total": 1.0}, 30)
     second.forget_after(10)
@@ -142,7 +142,7 @@ def test_points_of_later_iterations_are_forgotten_where_a_run_goes_on_from_an_ea
 def test_a_damaged_table_is_one_warning_and_the_curves_begin_anew(workplace):
     lines = []
     (workplace / "curves.csv").write_text("iteration,loss/total\n10,x\n")
-    damaged = Curves(workplace, 10, lines.append)
+    damaged = Curves(workplace, "degraded", 10, lines.append)
     assert damaged.rows == {}
     assert len(lines) == 1
 
@@ -173,7 +173,7 @@ def test_picture_of_the_curves_is_wide_enough_and_drawn_anew_at_the_end(options,
 
 
 def test_curves_are_drawn_at_a_savepoint_where_that_takes_a_small_part_of_the_time(workplace, monkeypatch):
-    drawing = Curves(workplace, 0, print)
+    drawing = Curves(workplace, "degraded", 0, print)
     drawing.add({"loss/total": 1.0, "validation/loss": 2.0, "momentum/generator": 0.9}, 10)
     drawing.write()
     assert not (workplace / "curves.png").exists()
@@ -214,7 +214,7 @@ def test_tensorboard_draws_degraded_and_restored_in_one_chart_and_has_options_ca
     report = run(options(), workplace / "one", "cpu")
     restored, degraded = events_of("one"), events_of("one/degraded")
     shared = "1_validation/psnr_raw"
-    assert degraded.Scalars(shared)[-1].value == pytest.approx(report.last.degraded["psnr_raw"])
+    assert degraded.Scalars(shared)[-1].value == pytest.approx(report.last.baseline["psnr_raw"])
     assert restored.Scalars(shared)[-1].value == pytest.approx(report.last.restored["psnr_raw"])
     best = report.best["validation"]["restored"]["psnr_raw"]
     assert restored.Scalars("3_best_model/psnr_raw")[-1].value == pytest.approx(best)
@@ -303,7 +303,7 @@ def test_weights_and_biases_gets_the_runs_values_and_pictures_and_no_key(options
 
 
 def test_weights_and_biases_is_told_only_what_is_never_taken_back(workplace, account):
-    tracker = WandB().build(TrackedRun(workplace, 0, {}, {}))
+    tracker = WandB().build(TrackedRun(workplace, 0, {}, {}, "degraded"))
     for iteration in (10, 20, 30):
         tracker.scalars({"loss/total": float(iteration)}, iteration)
     assert account.rows == []

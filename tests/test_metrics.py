@@ -7,12 +7,16 @@ import tracemalloc
 import pytest
 import torch
 from skimage.metrics import structural_similarity
+from test_resampling import needs_set5, set5
 from torch import Tensor
 from torch.nn import functional
 
 from options.errors import UserError
-from restore.evaluation.metrics import MeanMetrics, measure, psnr, rendered, ssim
+from restore.evaluation.metrics import MeanMetrics, baseline, luma, measure, psnr, rendered, smallest_side, ssim
+from restore.files.images import to_tensor
+from restore.networks.upsampling import BicubicUpsampling
 from transforms import RGGB, SRGB, NoiseProfile, RawMetadata
+from transforms.degradations.resampling import imresize
 from transforms.sensor.cameras import Camera
 from transforms.sensor.rendering import develop
 
@@ -139,3 +143,67 @@ def test_srgb_is_measured_without_rendering():
     measured = measure(estimate, clean, None, SRGB)
     assert list(measured) == ["psnr_srgb", "ssim_srgb"]
     assert measured["psnr_srgb"].tolist() == psnr(estimate, clean).tolist()
+
+
+def test_luma_is_that_of_bt_601_on_levels_of_8_bits():
+    levels = torch.tensor([[0.0, 0, 0], [255, 255, 255], [255, 0, 0], [128, 64, 200], [128.4, 63.6, 200.4]])
+    expected = torch.tensor([16, 235, 81.481, 100.7144, 100.7144])
+    torch.testing.assert_close(255 * luma(levels.T[:, None] / 255)[0, 0], expected, rtol=0, atol=1e-4)
+
+
+@needs_set5
+@pytest.mark.parametrize(("scale", "y", "similarity"), [(2, 33.679, 0.9304), (3, 30.406, 0.8690), (4, 28.432, 0.8113)])
+def test_bicubic_has_the_fields_numbers_on_set5(scale, y, similarity):
+    metrics = MeanMetrics()
+    for high, low in set5(scale):
+        enlarged = baseline(to_tensor(low), SRGB, scale)
+        metrics.add(measure(enlarged, to_tensor(high), None, SRGB, scale))
+    assert metrics.mean()["psnr_y"] == pytest.approx(y, abs=1e-3)
+    assert metrics.mean()["ssim_y"] == pytest.approx(similarity, abs=1e-4)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 7), (13, 20)])
+def test_the_baseline_of_srgb_is_matlabs_up_to_its_border(scale, height, width):
+    image = torch.rand(2, 3, height, width)
+    for enlarged, small in zip(baseline(image, SRGB, scale), image, strict=True):
+        matlab = imresize(small.permute(1, 2, 0).numpy(), scale * height, scale * width)
+        torch.testing.assert_close(enlarged, torch.from_numpy(matlab).permute(2, 0, 1).float(), rtol=0, atol=1e-6)
+
+
+def test_the_border_is_left_out_of_luma_and_of_nothing_else():
+    estimate, clean = noisy_pair(3, 40, 30)
+    spoilt = estimate.clone()
+    spoilt[:, :3], spoilt[..., -3:] = 0, 1
+    before, after = (measure(image, clean, None, SRGB, scale=3) for image in (estimate, spoilt))
+    for name in ("psnr_y", "ssim_y"):
+        assert before[name] == after[name]
+        assert before[name] != measure(spoilt, clean, None, SRGB, scale=2)[name]
+    assert after["psnr_srgb"] < before["psnr_srgb"]
+
+
+def test_a_degraded_mosaic_is_measured_over_its_planes_each_enlarged_at_the_places_of_its_colour():
+    rng = torch.Generator().manual_seed(0)
+    small, clean = torch.rand(4, 12, 14, generator=rng), torch.rand(4, 24, 28, generator=rng)
+    camera = Camera(torch.eye(3), torch.tensor([2.0, 1.0, 1.6]))
+    enlarged = baseline(small, RGGB, 2)
+    measured = measure(enlarged, clean, RawMetadata(camera, NoiseProfile.unknown()), RGGB, 2)
+    assert list(measured) == ["psnr_raw", "ssim_raw", "psnr_srgb", "ssim_srgb"]
+    assert measured["psnr_raw"] == psnr(enlarged, clean)
+    interpolated = BicubicUpsampling(4, RGGB, 2)(small[None])[0]
+    torch.testing.assert_close(enlarged[:, 4:-4, 4:-4], interpolated[:, 4:-4, 4:-4])
+
+
+def test_without_a_scale_the_baseline_is_the_degraded_image_itself():
+    image = torch.rand(3, 8, 8)
+    assert baseline(image, SRGB, 1) is image
+
+
+@pytest.mark.parametrize(("layout", "scale"), [(SRGB, 1), (SRGB, 4), (RGGB, 4)])
+def test_the_smallest_side_can_be_measured_and_no_smaller_one(layout, scale):
+    side = smallest_side(layout, scale)
+    metadata = RawMetadata(Camera(torch.eye(3), torch.ones(3)), NoiseProfile.unknown()) if layout.raw else None
+    whole, small = (torch.rand(layout.channels, length, length) for length in (side, side - 1))
+    assert all(value.isfinite() for value in measure(whole, whole, metadata, layout, scale).values())
+    with pytest.raises(UserError, match="too small for SSIM"):
+        measure(small, small, metadata, layout, scale)

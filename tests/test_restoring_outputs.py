@@ -131,7 +131,7 @@ def test_a_picture_that_is_not_finite_is_named_and_not_written(workplace):
 
 
 def test_results_are_json_whatever_was_measured(workplace):
-    results = Results("model.pth", None, None, [])
+    results = Results({}, "degraded", [])
     names = output_names([Path("a.png")])[Path("a.png")]
     degraded = {"psnr_srgb": float("nan"), "ssim_srgb": float("inf")}
     results.add("a.png", Row(names, (4, 4), (4, 4), degraded, {"psnr_srgb": 30.0, "ssim_srgb": float("nan")}))
@@ -270,5 +270,24 @@ def test_a_model_that_enlarges_is_measured_and_shown_at_the_larger_size(workplac
     strip = read_image("out/strips/0.png")
     assert strip.shape[:2] == (80, 3 * 112 + 2 * GAP)
     assert np.array_equal(strip[:, 112 + GAP : 224 + GAP], read_image("out/0.png"))
-    assert set(row["degraded"]) == set(row["restored"]) == {"psnr_srgb", "ssim_srgb"}
-    assert row["degraded"]["psnr_srgb"] > 30, "enlarged as the target was"
+    assert set(row["bicubic"]) == set(row["restored"]) == {"psnr_srgb", "ssim_srgb", "psnr_y", "ssim_y"}
+    assert row["bicubic"]["psnr_srgb"] > 30, "enlarged as the target was"
+    assert "bicubic_psnr_y" in Path("out/results.csv").read_text().splitlines()[0].split(",")
+
+
+def test_a_target_larger_by_less_than_the_scale_is_cut_and_any_other_is_left_out_with_both_sizes(workplace):
+    section = {"class_name": "UNet", "n_channels": 3, "widths": [4, 8], "scale": 2}
+    torch.save(build_generator(section).state_dict(), "twice.pth")
+    Path("twice.json").write_text(json.dumps({"generator": section}))
+    (workplace / "target").mkdir()
+    for file, (height, width) in zip(
+        sorted(pictures(workplace / "in", 3).iterdir()), [(81, 113), (80, 114), (160, 224)], strict=True
+    ):
+        write_image(workplace / "target" / file.name, np.full((height, width, 3), 99, np.uint8))
+    restore("--model", "twice.pth", "--input", "in", "--target", "target", "--output", "out")
+    results = results_in("out")
+    assert list(results["pictures"]) == ["0.png"]
+    assert [line.split("56 x 40 pixels, but ")[1].split(";")[0] for line in results["left_out"]] == [
+        "target/1.png has 114 x 80",
+        "target/2.png has 224 x 160",
+    ]

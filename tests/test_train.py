@@ -211,7 +211,24 @@ SMALLER = {  # what the tests' time allows
     "quickstart_gan": [],
     "unet_raw_l1": ["batch_size=2", "generator.widths=[8,8,8,8]"],
     "scunet_raw": ["batch_size=2", "generator.config=[1,1,1,1,1,1,1]", "losses.feature.weight=0"],
+    "sr_quickstart": [],
+    "sr_span_x4": ["batch_size=2", "generator.feature_channels=8"],
+    "sr_realesrnet_x4": ["batch_size=4", "generator.num_block=1", "generator.num_feat=8"],
+    "sr_realesrgan_x4": [
+        "batch_size=4",
+        "generator.num_block=1",
+        "generator.num_feat=8",
+        "discriminator.width=4",
+        "losses.feature.weight=0",
+    ],
+    "sr_raw_x2": ["batch_size=2", "generator.widths=[8,8,8]"],
+    "denoise_rgb_scunet": ["batch_size=2", "generator.config=[1,1,1,1,1,1,1]"],
 }
+
+
+def test_every_option_file_shipped_is_trained_by_a_test():
+    shipped = {path.stem for path in (Path(__file__).parents[1] / "options").glob("*.json")}
+    assert shipped == {"schema", *SMALLER}
 
 
 @pytest.mark.parametrize("name", SMALLER)
@@ -219,7 +236,10 @@ def test_every_option_file_shipped_trains_on_the_sample_photographs(workplace, c
     path = Path(__file__).parents[1] / f"options/{name}.json"
     train("-opt", path, "--check", "--set", "workers=0", *SMALLER[name])
     printed = capsys.readouterr().out
-    large_crops = name.endswith(("raw", "raw_l1"))  # those need 512 px a side, and the smaller photographs are named
+    large_crops = name in (
+        "unet_raw_l1",
+        "scunet_raw",
+    )  # those need 512 px a side, and the smaller photographs are named
     assert f"training: {3 if large_crops else 5} photographs" in printed
     assert f"validation: {2 if large_crops else 4} photographs" in printed
     assert ("2 files (" in printed) == large_crops

@@ -1,4 +1,4 @@
-"""PSNR and SSIM of each image, in raw and in sRGB."""
+"""PSNR and SSIM of each image, in raw and in sRGB, and what a restored image is compared with."""
 
 from collections import defaultdict
 from statistics import fmean
@@ -6,9 +6,9 @@ from statistics import fmean
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from options.errors import UserError
+from restore.networks.upsampling import REACH, BicubicUpsampling
 from transforms import Layout, RawMetadata
 
 HIGHEST_PSNR = 100.0
@@ -52,23 +52,67 @@ def ssim(estimate: Tensor, clean: Tensor) -> Tensor:
     return torch.tensor(values, dtype=torch.float64).reshape(clean.shape[:-3])
 
 
-def measure(estimate: Tensor, clean: Tensor, metadata: RawMetadata | None, layout: Layout) -> dict[str, Tensor]:
+def measure(
+    estimate: Tensor, clean: Tensor, metadata: RawMetadata | None, layout: Layout, scale: int = 1
+) -> dict[str, Tensor]:
     """PSNR and SSIM of an image or a batch: {"psnr_srgb", "ssim_srgb"}, for raw also {"psnr_raw", "ssim_raw"}.
 
-    estimate  (..., channels, h, w), of the layout. If it is smaller than the clean image, as the degraded image in
-              super-resolution is, it is enlarged by bicubic interpolation and measured in sRGB only
-    clean     (..., channels, H, W), of the layout
+    estimate  (..., channels, H, W), of the layout
+    clean     the same shape
     metadata  for rendering, with the same leading shape; None for sRGB
+    scale     side of the restored image / side of the degraded one. In super-resolution of sRGB, {"psnr_y", "ssim_y"}
+              follow: of luma(), `scale` pixels of the border being left out, as the field's tables have it
     """
-    measured = {}
-    if layout.raw and estimate.shape == clean.shape:
-        measured = {"psnr_raw": psnr(estimate, clean), "ssim_raw": ssim(estimate, clean)}
-    if layout.raw:
-        clean = rendered(clean, metadata, layout)
-    estimate = rendered(estimate, metadata, layout)
-    if estimate.shape != clean.shape:
-        estimate = bicubic(estimate, (clean.shape[-2], clean.shape[-1]))
-    return {**measured, "psnr_srgb": psnr(estimate, clean), "ssim_srgb": ssim(estimate, clean)}
+    if not layout.raw:
+        measured = {"psnr_srgb": psnr(estimate, clean), "ssim_srgb": ssim(estimate, clean)}
+        if scale > 1:
+            estimate, clean = (luma(image)[..., scale:-scale, scale:-scale] for image in (estimate, clean))
+            measured |= {"psnr_y": psnr(estimate, clean), "ssim_y": ssim(estimate, clean)}
+        return measured
+    seen, meant = rendered(estimate, metadata, layout), rendered(clean, metadata, layout)
+    return {
+        "psnr_raw": psnr(estimate, clean),
+        "ssim_raw": ssim(estimate, clean),
+        "psnr_srgb": psnr(seen, meant),
+        "ssim_srgb": ssim(seen, meant),
+    }
+
+
+def luma(srgb: Tensor) -> Tensor:
+    """Y of ITU-R BT.601 as MATLAB's rgb2ycbcr has it, over 255: 16/255 for black and 235/255 for white.
+
+    srgb  (..., 3, H, W), 0..1; rounded to 8 bits first, as the pictures are that others measure
+    Returns (..., 1, H, W) float32.
+    """
+    red, green, blue = (srgb.float().clamp(0, 1) * 255).round().unbind(-3)
+    return ((65.481 * red + 128.553 * green + 24.966 * blue) / 255 + 16).unsqueeze(-3) / 255
+
+
+def smallest_side(layout: Layout, scale: int) -> int:
+    """Of a clean image that can be measured [pixels of the layout]."""
+    return SSIM_WINDOW + (2 * scale if scale > 1 and not layout.raw else 0)
+
+
+def baseline_name(scale: int) -> str:
+    """What baseline() is called in logs and results."""
+    return "degraded" if scale == 1 else "bicubic"
+
+
+def baseline(degraded: Tensor, layout: Layout, scale: int) -> Tensor:
+    """What a restored image is compared with: the degraded image, in super-resolution enlarged by interpolation.
+
+    degraded  (..., channels, h, w), of the layout
+    Returns (..., channels, scale * h, scale * w): of sRGB what MATLAB's imresize(..., "bicubic") gives, which sees the
+    image mirrored at its border; of raw the same for each plane, at the places of its colour.
+    """
+    if scale == 1:
+        return degraded
+    rows, columns = (_mirrored(side) for side in degraded.shape[-2:])
+    padded = degraded[..., rows, :][..., columns].float()
+    upsampling = BicubicUpsampling(layout.channels, layout, scale).to(degraded.device)
+    margin = scale * REACH
+    enlarged = upsampling(padded.reshape(-1, *padded.shape[-3:]))[..., margin:-margin, margin:-margin]
+    return enlarged.reshape(*degraded.shape[:-2], *enlarged.shape[-2:])
 
 
 def rendered(image: Tensor, metadata: RawMetadata | None, layout: Layout) -> Tensor:
@@ -86,13 +130,6 @@ def rendered(image: Tensor, metadata: RawMetadata | None, layout: Layout) -> Ten
     return result
 
 
-def bicubic(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """An image (..., C, h, w) enlarged to (..., C, *size), pixel areas matching, by bicubic interpolation."""
-    flat = image.reshape(-1, *image.shape[-3:])
-    enlarged = functional.interpolate(flat, size, mode="bicubic", align_corners=False)
-    return enlarged.reshape(*image.shape[:-2], *size)
-
-
 class MeanMetrics:
     """Means over images. Every image counts once, whatever the size of its batch."""
 
@@ -108,6 +145,11 @@ class MeanMetrics:
     def mean(self) -> dict[str, float]:
         """The mean by name; empty before the first image."""
         return {name: fmean(values) for name, values in self.values.items()}
+
+
+def _mirrored(length: int) -> Tensor:
+    """The pixels of a side, and REACH more at either end: the outermost pixel twice, then the one beside it."""
+    return torch.from_numpy(np.pad(np.arange(length), REACH, mode="symmetric"))
 
 
 def _ssim(estimate: np.ndarray, clean: np.ndarray) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor
 from losses import WeightedLoss
 from restore.compute.device import tf32
 from restore.data.batches import Batch
-from restore.evaluation.metrics import MeanMetrics, measure
+from restore.evaluation.metrics import MeanMetrics, baseline, baseline_name, measure
 from restore.evaluation.strips import stack, strip
 from restore.networks.base import Generator
 from restore.networks.tiles import restore_tiled
@@ -28,12 +28,19 @@ class ValidationReport(NamedTuple):
     """Weighted sum of the losses that compare with the clean image. The plateau schedule and best.pth follow it."""
     restored: dict[str, float]
     """Metrics of the restored images, by name."""
-    degraded: dict[str, float]
-    """Metrics of the degraded images, by name."""
+    baseline: dict[str, float]
+    """Metrics of what they are compared with, by name."""
+    baseline_name: str
+    """What that is: the degraded images, or their bicubic enlargements."""
     pictures: Tensor
     """(3, H, W) sRGB 0..1: degraded | restored | clean of the first photographs."""
     not_finite: tuple[str, ...]
     """The photographs whose loss is not finite."""
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """All of them: {"restored": ..., the baseline's name: ...}."""
+        return {"restored": self.restored, self.baseline_name: self.baseline}
 
 
 @tf32(allowed=False)
@@ -44,7 +51,8 @@ def validate(generator: Generator, loss: WeightedLoss, batches: Iterable[Batch])
     """
     values: list[float] = []
     not_finite: list[str] = []
-    restored_metrics, degraded_metrics = MeanMetrics(), MeanMetrics()
+    restored_metrics, baseline_metrics = MeanMetrics(), MeanMetrics()
+    scale = generator.scale
     strips: list[Tensor] = []
     generator.eval()
     with torch.inference_mode():
@@ -56,12 +64,17 @@ def validate(generator: Generator, loss: WeightedLoss, batches: Iterable[Batch])
                 not_finite += batch.files
             degraded = unconditioned_degraded(batch.degraded, metadata, layout)
             restored, clean = unconditioned(restored, metadata), unconditioned(batch.clean, metadata)
-            restored_metrics.add(measure(restored, clean, metadata, layout))
-            degraded_metrics.add(measure(degraded, clean, metadata, layout))
+            restored_metrics.add(measure(restored, clean, metadata, layout, scale))
+            baseline_metrics.add(measure(baseline(degraded, layout, scale), clean, metadata, layout, scale))
             if len(strips) < PICTURES:
                 shown = [layout.render(image, metadata)[0] for image in (degraded, restored, clean)]
                 strips.append(strip(shown, LARGEST))
     generator.train()
     return ValidationReport(
-        sum(values) / len(values), restored_metrics.mean(), degraded_metrics.mean(), stack(strips), tuple(not_finite)
+        sum(values) / len(values),
+        restored_metrics.mean(),
+        baseline_metrics.mean(),
+        baseline_name(scale),
+        stack(strips),
+        tuple(not_finite),
     )

@@ -128,7 +128,8 @@ class Pictures(Inputs):
     """Pictures restored as they are.
 
     scale   side of the restored picture / side of the picture
-    target  a folder with the clean pictures, of the same names but for the suffix; None: there are none
+    target  a folder with the clean pictures, of the same names but for the suffix; None: there are none. Of one that
+            is larger by less than `scale` pixels the right and lower edge are cut off
     """
 
     def __init__(self, folder: Path, scale: int = 1, target: Path | None = None):
@@ -145,12 +146,13 @@ class Pictures(Inputs):
         if clean_file is None:
             raise UserError(f"{self.target} has no picture of this name; add it, or give no target")
         clean = to_tensor(read_image(clean_file))
-        if clean.shape[1:] != tuple(self.scale * side for side in degraded.shape[1:]):
+        height, width = (self.scale * side for side in degraded.shape[1:])
+        if not (0 <= clean.shape[1] - height < self.scale and 0 <= clean.shape[2] - width < self.scale):
             wanted = "have the same size" if self.scale == 1 else f"be {self.scale} times as wide and as high"
             raise UserError(
                 f"{_size(degraded)} pixels, but {clean_file} has {_size(clean)}; a picture's target must {wanted}"
             )
-        return degraded, clean, None, SRGB
+        return degraded, clean[:, :height, :width], None, SRGB
 
 
 def _by_name(folder: Path) -> dict[Path, Path]:

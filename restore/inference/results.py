@@ -15,7 +15,6 @@ Metrics = dict[str, float | None]
 """By their names; None for one that is not finite."""
 Size = tuple[int, int]
 """(width, height) [px]"""
-MEASURED = ("degraded", "restored")
 
 
 class Row(NamedTuple):
@@ -26,17 +25,19 @@ class Row(NamedTuple):
     """Of the file that was read."""
     restored_size: Size
     """Of the picture that was written."""
-    degraded: Metrics
-    """Of the degraded image; empty without a clean image to compare with."""
+    baseline: Metrics
+    """Of what the restored picture is compared with; empty without a clean image to measure by."""
     restored: Metrics
 
 
 class Results:
     """The pictures of a folder that were restored, and those that were not."""
 
-    def __init__(self, model: str, iso: int | None, size_note: str | None, left_out: list[str]):
-        self.about = {"model": model, "iso": iso, "size_note": size_note}
-        """iso: the ISO speed of the noise; None: as in the model's validation."""
+    def __init__(self, about: dict[str, Any], baseline: str, left_out: list[str]):
+        self.about = about
+        """How the pictures were restored, by the keys of results.json."""
+        self.baseline = baseline
+        """What the restored pictures are compared with: "degraded", or in super-resolution "bicubic"."""
         self.rows: dict[str, Row] = {}
         self.left_out = list(left_out)
         self.complete = False
@@ -44,7 +45,7 @@ class Results:
 
     def add(self, file: str, row: Row) -> None:
         """Takes a picture; a metric that is not a finite number becomes None."""
-        self.rows[file] = row._replace(degraded=_finite(row.degraded), restored=_finite(row.restored))
+        self.rows[file] = row._replace(baseline=_finite(row.baseline), restored=_finite(row.restored))
 
     @property
     def measured(self) -> bool:
@@ -53,15 +54,16 @@ class Results:
 
     def mean(self) -> dict[str, Metrics]:
         """Each metric's mean over the pictures that have it."""
-        return {image: _mean([getattr(row, image) for row in self.rows.values()]) for image in MEASURED}
+        measured = [self._metrics(row) for row in self.rows.values()]
+        return {image: _mean([metrics[image] for metrics in measured]) for image in (self.baseline, "restored")}
 
     def lines(self) -> list[str]:
-        """A line for each picture and, where any was measured, the mean; each metric as degraded -> restored."""
-        rows = {file: {image: getattr(row, image) for image in MEASURED} for file, row in self.rows.items()}
+        """A line for each picture and, where any was measured, the mean; each metric as baseline -> restored."""
+        rows = {file: self._metrics(row) for file, row in self.rows.items()}
         if self.measured:
             rows[f"mean of {len(rows)}"] = self.mean()
         width = max(map(len, rows))
-        return [f"{file:<{width}}  {_changes(**metrics)}".rstrip() for file, metrics in rows.items()]
+        return [f"{file:<{width}}  {_changes(*metrics.values())}".rstrip() for file, metrics in rows.items()]
 
     def write(self, folder: Path) -> None:
         """results.json (everything) and results.csv (a row for each picture and the mean).
@@ -72,7 +74,7 @@ class Results:
             **self.about,
             "complete": self.complete,
             "mean": self.mean(),
-            "pictures": {file: _entry(row) for file, row in self.rows.items()},
+            "pictures": {file: self._entry(row) for file, row in self.rows.items()},
             "left_out": self.left_out,
         }
         make_folder(folder)
@@ -86,7 +88,7 @@ class Results:
                 "output": row.outputs.restored.as_posix(),
                 **dict(zip(("width", "height"), row.size, strict=True)),
                 **dict(zip(("restored_width", "restored_height"), row.restored_size, strict=True)),
-                **_flat({image: getattr(row, image) for image in MEASURED}),
+                **_flat(self._metrics(row)),
             }
             for file, row in self.rows.items()
         ]
@@ -97,16 +99,17 @@ class Results:
         writer.writerows(rows)
         return text.getvalue()
 
+    def _entry(self, row: Row) -> dict[str, Any]:
+        return {
+            "output": row.outputs.restored.as_posix(),
+            "strip": row.outputs.strip.as_posix(),
+            "size": row.size,
+            "restored_size": row.restored_size,
+            **self._metrics(row),
+        }
 
-def _entry(row: Row) -> dict[str, Any]:
-    return {
-        "output": row.outputs.restored.as_posix(),
-        "strip": row.outputs.strip.as_posix(),
-        "size": row.size,
-        "restored_size": row.restored_size,
-        "degraded": row.degraded,
-        "restored": row.restored,
-    }
+    def _metrics(self, row: Row) -> dict[str, Metrics]:
+        return {self.baseline: row.baseline, "restored": row.restored}
 
 
 def _finite(metrics: Metrics) -> Metrics:
@@ -122,9 +125,9 @@ def _mean(pictures: list[Metrics]) -> Metrics:
     return {name: fmean(values) if values else None for name, values in finite.items()}
 
 
-def _changes(degraded: Metrics, restored: Metrics) -> str:
+def _changes(baseline: Metrics, restored: Metrics) -> str:
     return "  ".join(
-        f"{name} {_short(name, degraded.get(name))} -> {_short(name, restored[name])}" for name in restored
+        f"{name} {_short(name, baseline.get(name))} -> {_short(name, restored[name])}" for name in restored
     )
 
 

@@ -22,14 +22,16 @@ class Curves:
     """The points of a run's curves, from its first update on, however often it was continued.
 
     folder     the run's
+    baseline   the group of the metrics that validation compares with
     iteration  the last update done: points of later ones, from a process that was killed, are forgotten
     say        takes a line for the user
     curves.csv has a row for each point: iteration, and a column for each curve, empty where it has no value there.
     What cannot be read or written is one warning.
     """
 
-    def __init__(self, folder: Path, iteration: int, say: Callable[[str], None]):
+    def __init__(self, folder: Path, baseline: str, iteration: int, say: Callable[[str], None]):
         self.folder = folder
+        self.baseline = baseline
         self.say = say
         self.warned = False
         self.drawn_at, self.drawing_took = time.monotonic(), FIRST_DRAWING
@@ -63,7 +65,7 @@ class Curves:
             if last or begun - self.drawn_at >= self.drawing_took / SHARE:
                 from restore.runs.curves_picture import picture  # matplotlib takes a while to import
 
-                write_atomically(self.folder / PICTURE, picture(self.folder.name, self.rows))
+                write_atomically(self.folder / PICTURE, picture(self.folder.name, self.rows, self.baseline))
                 self.drawn_at = time.monotonic()
                 self.drawing_took = self.drawn_at - begun
         except SaveError as error:

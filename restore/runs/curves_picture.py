@@ -12,16 +12,17 @@ INCHES, DPI = (12, 8), 100
 SMOOTHING = 40  # a noisy curve's mean is drawn over so large a part of its points
 DECADES = 0.7  # a range of values from which on a logarithmic axis shows more
 BLUE, ORANGE, GREEN, RED, GREY = "#1565c0", "#e65100", "#2e7d32", "#c62828", "#78909c"
-METRICS = {"psnr_raw": ("raw", BLUE), "psnr_srgb": ("sRGB", ORANGE)}
+METRICS = {"psnr_raw": ("raw", BLUE), "psnr_y": ("Y", GREEN), "psnr_srgb": ("sRGB", ORANGE)}
 
 Rows = Mapping[int, Mapping[str, float]]
 Points = tuple[list[int], list[float]]
 
 
-def picture(title: str, rows: Rows) -> bytes:
+def picture(title: str, rows: Rows, baseline: str) -> bytes:
     """A PNG of 1200 x 800 pixels.
 
-    rows  the curves' values by iteration and name
+    rows      the curves' values by iteration and name
+    baseline  the group of the metrics that validation compares with
     """
     figure = Figure(figsize=INCHES, dpi=DPI)
     FigureCanvasAgg(figure)
@@ -29,7 +30,7 @@ def picture(title: str, rows: Rows) -> bytes:
     figure.suptitle(f"{title}, iteration {max(rows)}", fontsize=13)
     (losses, metrics), (rates, gradients) = figure.subplots(2, 2)
     _losses(losses, rows)
-    _metrics(metrics, rows)
+    _metrics(metrics, rows, baseline)
     _rates(rates, rows)
     _gradients(gradients, rows)
     for axes, name in ((losses, "loss"), (metrics, "PSNR [dB]"), (rates, "learning rate"), (gradients, "gradient")):
@@ -54,16 +55,15 @@ def _losses(axes: Axes, rows: Rows) -> None:
     _logarithmic(axes, training[1] + validation[1])
 
 
-def _metrics(axes: Axes, rows: Rows) -> None:
+def _metrics(axes: Axes, rows: Rows, baseline: str) -> None:
     for metric, (name, colour) in METRICS.items():
-        restored, degraded = _points(rows, f"validation/{metric}"), _points(rows, f"degraded/{metric}")
+        restored, compared = _points(rows, f"validation/{metric}"), _points(rows, f"{baseline}/{metric}")
         if restored[0]:
             label = f"{name}, restored: {restored[1][-1]:.2f}"
             axes.plot(*restored, "o-", ms=_size(restored), lw=1.2, color=colour, label=label)
-        if degraded[0]:
-            axes.axhline(
-                degraded[1][-1], ls="--", lw=1.2, color=colour, label=f"{name}, degraded: {degraded[1][-1]:.2f}"
-            )
+        if compared[0]:
+            label = f"{name}, {baseline}: {compared[1][-1]:.2f}"
+            axes.axhline(compared[1][-1], ls="--", lw=1.2, color=colour, label=label)
 
 
 def _rates(axes: Axes, rows: Rows) -> None:

@@ -33,7 +33,7 @@ def describe(options: TrainingOptions, report: ValidationReport, **progress: flo
     progress  epoch, iteration, total_iterations, duration [minutes], last_learning_rate, number_params, n_imgs_train,
               n_imgs_test, final_test_loss (the training loss at that point), stopped_early (whether the run ended here
               although more iterations were asked for)
-    "validation" holds the metrics of the restored images and those of the degraded images, for comparison.
+    "validation" holds the metrics of the restored images and those of the baseline, for comparison.
     """
     generator = options.generator
     return {
@@ -60,7 +60,7 @@ def describe(options: TrainingOptions, report: ValidationReport, **progress: flo
         "transforms_train": _numbered(options.transforms_train),
         "transforms_test": _numbered(options.transforms_test),
         "final_val_loss": report.loss,
-        "validation": {"restored": report.restored, "degraded": report.degraded},
+        "validation": report.metrics,
         "software": software_versions(),
     }
 

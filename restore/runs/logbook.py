@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from restore.data.batches import Batch
+from restore.evaluation.metrics import baseline_name
 from restore.evaluation.validation import ValidationReport
 from restore.runs.card import model_card
 from restore.runs.curves import PICTURE, Curves
@@ -40,6 +41,7 @@ class Logbook:
         self.options = options
         self.parts = parts
         self.process = parts.batches.process
+        self.baseline = baseline_name(options.generator.scale)
         self.print_line = print_line
         self.device = parts.trainer.device
         self.until = parts.timetable.last
@@ -95,15 +97,15 @@ class Logbook:
         """Draws and prints what a savepoint's validation measured."""
         restored = {"loss": report.loss} | report.restored
         values = {f"validation/{name}": value for name, value in restored.items()}
-        values |= {f"degraded/{name}": value for name, value in report.degraded.items()}
+        values |= {f"{self.baseline}/{name}": value for name, value in report.baseline.items()}
         values |= {f"best_model/{name}": value for name, value in restored.items() if best}
         self._draw(values, iteration)
         self.trackers.image(PICTURES, report.pictures, iteration)
         self.settle(iteration)
         gains = ", ".join(
-            f"{name} {report.degraded[name]:.4g} -> {value:.4g}" for name, value in report.restored.items()
+            f"{name} {report.baseline[name]:.4g} -> {value:.4g}" for name, value in report.restored.items()
         )
-        gains += " (degraded -> restored)" + ", best" * best
+        gains += f" ({self.baseline} -> restored)" + ", best" * best
         self.say(f"iteration {iteration}/{self.until}: validation loss {report.loss:.5f}, {gains}")
         self.pace = Pace(iteration)  # the speed is that of the training alone
 
@@ -118,9 +120,9 @@ class Logbook:
         if not best:
             self.say(f"{run}: no savepoint had a finite loss, so there is no best model")
             return
-        measured = f"on {best['n_imgs_test']} validation photographs: {_gain(best['validation'])}\n"
+        measured = f"on {best['n_imgs_test']} validation photographs: {_gain(best['validation'], self.baseline)}\n"
         if held_out := best.get("held_out"):
-            measured += f"on {held_out['n_imgs']} photographs that were held out: {_gain(held_out)}\n"
+            measured += f"on {held_out['n_imgs']} photographs that were held out: {_gain(held_out, self.baseline)}\n"
         self.say(
             f"best model, of iteration {best['iteration']}, {measured}"
             f"weights and how they were made: {run / 'best.pth'}, {run / 'best.json'}\n"
@@ -140,9 +142,9 @@ class Logbook:
 
     def __enter__(self) -> "Logbook":
         iteration = self.parts.trainer.iteration
-        self.curves = Curves(self.folder, iteration, self.say)
+        self.curves = Curves(self.folder, self.baseline, iteration, self.say)
         card, options = model_card(self.options, self.parts), self.options.model_dump(mode="json", by_alias=True)
-        run = TrackedRun(self.folder, iteration, options, card) if self.process.first else None
+        run = TrackedRun(self.folder, iteration, options, card, self.baseline) if self.process.first else None
         self.trackers = Trackers(run, self.options.trackers, self.say)
         return self
 
@@ -168,13 +170,11 @@ class Logbook:
         return ", ".join(parts)
 
 
-def _gain(metrics: Mapping[str, Mapping[str, float]]) -> str:
-    """The PSNR of the degraded and of the restored images."""
-    kind = "psnr_raw" if "psnr_raw" in metrics["degraded"] else "psnr_srgb"
-    degraded, restored = metrics["degraded"][kind], metrics["restored"][kind]
-    return (
-        f"degraded PSNR {degraded:.2f} dB, restored PSNR {restored:.2f} dB ({restored - degraded:+.2f} dB, {kind[5:]})"
-    )
+def _gain(metrics: Mapping[str, Mapping[str, float]], baseline: str) -> str:
+    """The PSNR of the baseline and of the restored images, of the kind that the field compares."""
+    kind = next(kind for kind in ("psnr_raw", "psnr_y", "psnr_srgb") if kind in metrics["restored"])
+    before, after = metrics[baseline][kind], metrics["restored"][kind]
+    return f"{baseline} PSNR {before:.2f} dB, restored PSNR {after:.2f} dB ({after - before:+.2f} dB, {kind[5:]})"
 
 
 class Pace:

@@ -21,13 +21,15 @@ class TrackedRun(NamedTuple):
     """The option file as resolved, as JSON data."""
     card: dict[str, str]
     """What the model is: its architecture, parameters, data, software, each under a heading."""
+    baseline: str
+    """The group of the metrics that validation compares with: "degraded", or in super-resolution "bicubic"."""
 
 
 class Tracker(ABC):
     """Shows a run while it trains. Whatever a method raises ends the tracker with a warning, and never the run.
 
     Names of values are "group/name": loss/total, learning_rate/generator, validation/psnr_raw of the restored images
-    and degraded/psnr_raw of the degraded ones, best_model/psnr_raw.
+    and, under the run's baseline, degraded/psnr_raw of the degraded ones, best_model/psnr_raw.
     """
 
     @abstractmethod

@@ -15,7 +15,7 @@ from restore.tracking.base import TrackedRun, Tracker
 LOGS = Path("tensorboard_logs")
 GROUPS = ("validation", "loss", "best_model", "discriminator", "learning_rate", "momentum", "gradient_norm", "speed")
 """In the order in which they are shown. TensorBoard sorts groups by name and opens the first two: they are numbered."""
-DEGRADED, RESTORED = "degraded", "validation"
+RESTORED = "validation"
 LONGEST = 200  # characters of a hyperparameter
 NO_HYPERPARAMETERS = {
     "$schema", "name", "accumulation", "compile", "workers", "trackers", "validate_every",
@@ -27,7 +27,7 @@ NO_HYPERPARAMETERS = {
 class TensorBoard(Tracker):
     """The run's files in tensorboard_logs/<name>.
 
-    The metrics of the degraded images go to a run of their own, <name>/degraded, under the tags of the restored ones:
+    The baseline's metrics go to a run of their own, such as <name>/degraded, under the tags of the restored images:
     TensorBoard draws both as lines of one chart.
     """
 
@@ -44,8 +44,8 @@ class TensorBoard(Tracker):
     def scalars(self, values: Mapping[str, float], iteration: int) -> None:
         for name, value in values.items():
             group, _, rest = name.partition("/")
-            if group == DEGRADED:
-                self.degraded.add_scalar(tag_of(f"{RESTORED}/{rest}"), value, iteration)
+            if group == self.run.baseline:
+                self.baseline.add_scalar(tag_of(f"{RESTORED}/{rest}"), value, iteration)
             else:
                 self.writer.add_scalar(tag_of(name), value, iteration)
         best = {tag_of(name): value for name, value in values.items() if name.startswith("best_model/")}
@@ -59,7 +59,7 @@ class TensorBoard(Tracker):
         self.writer.add_image(tag_of(name), image, iteration)
 
     def settle(self, iteration: int) -> None:
-        for writer in (self.writer, self.degraded):
+        for writer in (self.writer, self.baseline):
             writer.flush()
 
     def forget_after(self, iteration: int) -> None:
@@ -67,13 +67,13 @@ class TensorBoard(Tracker):
         self._open(iteration)
 
     def close(self) -> None:
-        for writer in (self.writer, self.degraded):
+        for writer in (self.writer, self.baseline):
             writer.close()
 
     def _open(self, iteration: int) -> None:
         folder = make_folder(self.folder.parent) / self.folder.name
         self.writer = SummaryWriter(str(folder), purge_step=iteration + 1)
-        self.degraded = SummaryWriter(str(folder / DEGRADED), purge_step=iteration + 1)
+        self.baseline = SummaryWriter(str(folder / self.run.baseline), purge_step=iteration + 1)
 
 
 def tag_of(name: str) -> str:

@@ -10,7 +10,7 @@ import transforms
 from losses.term import TermOptions
 from options.errors import UserError
 from restore.data.sources import Source
-from restore.evaluation.metrics import SSIM_WINDOW
+from restore.evaluation.metrics import smallest_side
 from restore.networks.base import NetworkOptions
 from restore.networks.discriminators import DiscriminatorBase
 from restore.training.optimizers import Optimizer
@@ -50,7 +50,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[str]:
     apply(_unlike_conditioning, "transforms_train", "transforms_test")
     apply(_for_training_alone, "transforms_test")
     apply(_no_batch, "transforms_train", "batch_size")
-    apply(_unmeasurable, "transforms_test")
+    apply(_unmeasurable, "transforms_test", "generator")
     apply(partial(_too_small_for_discriminator, "transforms_train"), "transforms_train", "discriminator")
     for number, stage in enumerate(known.get("stages") or []):
         here = f"stages.{number}"
@@ -202,8 +202,8 @@ def _no_batch(chain: Pipeline, batch_size: int) -> list[str]:
     return ["transforms_train: photographs of different sizes cannot form a batch; add a RandomCrop or CenterCrop"]
 
 
-def _unmeasurable(chain: Pipeline) -> list[str]:
-    return _too_small("transforms_test", chain, SSIM_WINDOW, "measure SSIM on")
+def _unmeasurable(chain: Pipeline, generator: NetworkOptions) -> list[str]:
+    return _too_small("transforms_test", chain, smallest_side(chain.layout, generator.scale), "measure SSIM on")
 
 
 def _too_small_for_losses(here: str, chain: Pipeline, terms: Mapping[str, TermOptions]) -> list[str]:
