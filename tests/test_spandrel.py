@@ -29,6 +29,7 @@ from spandrel.architectures.SwinIR import SwinIR  # noqa: E402
 from spandrel.architectures.Uformer import Uformer  # noqa: E402
 
 SMALL_ESRGAN = {"num_filters": 8, "num_blocks": 1}
+pytestmark = pytest.mark.filterwarnings("ignore:torch.meshgrid")  # of an architecture in spandrel
 NETWORKS = {
     "x4": lambda: ESRGAN(**SMALL_ESRGAN),
     "unshuffled x2": lambda: ESRGAN(in_nc=12, out_nc=3, shuffle_factor=2, **SMALL_ESRGAN),
@@ -143,6 +144,14 @@ def test_a_folder_is_restored_and_measured_with_a_model_file_alone(model_file, w
     assert results["pictures"]["0.png"]["restored_size"] == [4 * 56, 4 * 40]
     assert results["pictures"]["0.png"]["restored"]["psnr_srgb"] > 50
     assert "4x_model.json: not there; spandrel tells the network from its weights" in capsys.readouterr().out
+
+
+def test_pictures_cannot_be_degraded_where_no_information_file_says_how(model_file, workplace):
+    pictures(workplace / "in", 1)
+    words = arguments_of(["--device", "cpu", "--model", str(model_file()), "--input", "in", "--degrade"])
+    assert "4x_model.json: not there; spandrel tells the network from its weights, which name no" in refusal(
+        main, words
+    )
 
 
 def test_files_in_the_older_namings_restore_too(model_file):

@@ -107,6 +107,10 @@ class Photographs(Inputs):
     def __init__(self, folder: Path, restorer: Restorer, iso: int | None = None):
         place = f"{restorer.path.with_suffix('.json')}: transforms_test"
         steps = restorer.chain.transforms
+        if restorer.information.note:
+            raise UserError(
+                f"{restorer.information.note}, which name no degradation; give degraded pictures as they are"
+            )
         check_order(list(steps), place)
         if not restorer.chain.degrades:
             raise UserError(f"{place}: degrades nothing, so that there is nothing to restore")
