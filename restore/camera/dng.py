@@ -9,7 +9,6 @@ from typing import BinaryIO
 
 import cv2
 import numpy as np
-import torch
 
 from restore.camera.dng_tags import CFA, DNG_BACKWARD_VERSION, DNG_VERSION, EXIF, SUB_IFDS, Carried, carried_tags
 from restore.camera.lossless_jpeg import encode
@@ -31,7 +30,6 @@ from restore.camera.tiff import (
     write_header,
 )
 from restore.files.atomic import open_atomically
-from restore.files.images import to_uint
 from transforms.sensor.bayer import Pattern, unify
 from transforms.sensor.cameras import RGB_TO_XYZ
 from transforms.sensor.layout import RGGB
@@ -206,11 +204,15 @@ def _tiles(file: BinaryIO, frame: np.ndarray, order: str) -> Directory:
 def _preview(file: BinaryIO, source: RawFile, mosaic: np.ndarray, pattern: Pattern, order: str) -> Directory:
     """Writes a small JPEG of the restored picture; returns the tags that lead to it. It is turned as the mosaic is."""
     rggb = unify(mosaic, pattern)
-    shrink = max(1, max(rggb.shape) / PREVIEW)
-    height, width = (max(2, round(side / 2 / shrink)) for side in rggb.shape)
+    shrink = max(1, max(rggb.shape) / 2 / PREVIEW)
+    size = [max(2, round(side / 2 / shrink)) for side in reversed(rggb.shape)]
     planes = [rggb[row::2, column::2] for row, column in RGGB.sites]
-    packed = np.stack([cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA) for plane in planes])
-    picture = to_uint(RGGB.render(torch.from_numpy(packed), source.metadata), np.uint8)
+    red, *greens, blue = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes)
+    camera = np.stack([red, sum(greens) / 2, blue], axis=2) * source.metadata.camera.white_balance.numpy()
+    # Without a tone curve of our own: RawTherapee gives its rendering the tones of the preview.
+    linear = (camera @ np.linalg.inv(source.metadata.camera.rgb_to_camera.numpy()).T).clip(0, 1)
+    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    picture = (255 * srgb).round().astype(np.uint8)
     quality = [cv2.IMWRITE_JPEG_QUALITY, PREVIEW_QUALITY]
     stream = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)[1].tobytes()
     return {
