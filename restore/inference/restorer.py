@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 
 from options.errors import UserError
+from restore.camera.raw_file import read_raw
 from restore.compute.device import choose_device
 from restore.files.images import to_tensor, to_uint
+from restore.inference.restored_raw import RestoredRaw, known_noise, noise_left
 from restore.networks import build_generator
 from restore.networks.tiles import restore_tiled
 from restore.networks.weights import load_weights, read_state_dict
 from restore.runs.information import Information
 from transforms import NoiseProfile, RawMetadata, pack, unconditioned, unpack
+from transforms.noise.profile import CameraProfile
 from transforms.sensor.bayer import PATTERNS, Pattern, unify_padded
 from transforms.sensor.cameras import NEUTRAL
 
@@ -78,11 +81,11 @@ class Restorer:
 
         mosaic   (H, W) linear, 0 black, 1 white, H and W 2 or more
         pattern  the colours of its first two rows: "RGGB", "GRBG", "GBRG" or "BGGR"
-        The other arguments are those of a call. Returns (H, W), float32, of the same pattern.
-        Raises UserError for a mosaic that does not fit, or a model that enlarges.
+        The other arguments are those of a call. Returns (scale * H, scale * W), float32, of restored_pattern. Both
+        mosaics have the same outer edges: pixel i of the mosaic, counted from 0 along a side, has its centre at pixel
+        scale * i + (scale - 1) / 2 of the result.
+        Raises UserError for a mosaic that does not fit.
         """
-        if self.scale != 1:
-            raise UserError(f"{self.path} enlarges {self.scale} times, and restore_mosaic keeps the frame's pixels")
         if mosaic.ndim != 2 or min(mosaic.shape) < 2 or pattern not in PATTERNS:
             raise UserError(
                 f"mosaic: one of the shape {mosaic.shape} and the pattern {pattern} given; give (H, W), 2 x 2 or "
@@ -91,7 +94,45 @@ class Restorer:
         if not _is_float(mosaic):
             raise UserError(f"mosaic: {mosaic.dtype} given; {self.path} restores linear raw: {LINEAR}")
         padded, window = unify_padded(np.asarray(mosaic, np.float32), pattern)
-        return unpack(self(pack(torch.from_numpy(padded)), noise, tile, overlap)).numpy()[window]
+        rows, columns = (slice(self.scale * part.start, self.scale * part.stop) for part in window)
+        return unpack(self(pack(torch.from_numpy(padded)), noise, tile, overlap)).numpy()[rows, columns]
+
+    def restored_pattern(self, pattern: Pattern) -> Pattern:
+        """The pattern of a mosaic of this pattern when it is restored: RGGB of a model whose scale is even."""
+        return pattern if self.scale % 2 else "RGGB"
+
+    def restore_raw(
+        self,
+        path: str | Path,
+        profile: CameraProfile | None = None,
+        strength: float = 1.0,
+        tile: int = 512,
+        overlap: int = 32,
+    ) -> RestoredRaw:
+        """Restores a raw file: its visible area, as the command restore.test does.
+
+        profile   of its camera, for a model that has to know the noise, where the file has no NoiseProfile
+        strength  0 to 1: the mosaic is (1 - strength) * recorded + strength * restored
+        tile, overlap  as of a call
+        restore.camera.dng.write_dng writes the result. Raises BadImage for a file that cannot be read, and UserError
+        where the model needs the noise and it is not known, or the model or an argument does not fit.
+        """
+        if not self.layout.raw:
+            raise UserError(f"{self.path} restores {self.layout.name} pictures; take a model of raw images")
+        if not 0 <= strength <= 1:
+            raise UserError(f"strength: {strength} given; give a number from 0 to 1")
+        if strength < 1 and self.scale > 1:
+            raise UserError(f"strength: {strength} given, and {self.path} enlarges {self.scale} times; leave it out")
+        source = read_raw(path)
+        noise, noise_from = known_noise(source, profile)
+        linear = source.linear()
+        restored = self.restore_mosaic(linear, source.pattern, noise if noise.known else None, tile, overlap)
+        left = None
+        if self.scale == 1:
+            left = noise_left(linear, restored, source, noise, strength) if noise.known else None
+            restored = restored if strength == 1 else linear + np.float32(strength) * (restored - linear)
+        pattern = self.restored_pattern(source.pattern)
+        return RestoredRaw(source, restored, pattern, strength, noise, noise_from, left)
 
     def _restored(self, image: Tensor, noise: Noise | None, tile: int, overlap: int) -> Tensor:
         if image.ndim != 3 or image.shape[0] != self.layout.channels:
