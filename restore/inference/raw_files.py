@@ -81,7 +81,8 @@ class RawFiles:
             output, restored.source, restored.mosaic, restored.pattern, restored.strength, restored.noise_left
         )
         shift = _shift(restored)
-        flagged = {"flagged": _flag(shift)} if max(map(abs, shift)) > LARGEST_SHIFT else {}
+        if max(map(abs, shift)) > LARGEST_SHIFT:
+            notes.append(_flag(shift))
         return restored, {
             "pattern": restored.pattern,
             "iso": restored.source.iso,
@@ -89,8 +90,7 @@ class RawFiles:
             "noise": {"from": restored.noise_from, **_numbers(restored)},
             "noise_left": restored.noise_left,
             "mean_change": dict(zip(RGGB.planes, shift, strict=True)),
-            "left_out_of_the_file": notes,
-            **flagged,
+            "warnings": notes,
         }
 
 

@@ -119,20 +119,29 @@ class Restorer:
         """
         if not self.layout.raw:
             raise UserError(f"{self.path} restores {self.layout.name} pictures; take a model of raw images")
-        if not 0 <= strength <= 1:
-            raise UserError(f"strength: {strength} given; give a number from 0 to 1")
-        if strength < 1 and self.scale > 1:
-            raise UserError(f"strength: {strength} given, and {self.path} enlarges {self.scale} times; leave it out")
+        self.check_strength(strength)
         source = read_raw(path)
         noise, noise_from = known_noise(source, profile)
+        if self.chain.conditioning and not noise.known:
+            raise UserError(
+                f"has no NoiseProfile, and {self.path} was trained with {self.chain.conditioning[0].class_name}, which "
+                f"has to know the noise; give a profile of the camera at this ISO speed (restore.calibrate)"
+            )
         linear = source.linear()
         restored = self.restore_mosaic(linear, source.pattern, noise if noise.known else None, tile, overlap)
         left = None
         if self.scale == 1:
             left = noise_left(linear, restored, source, noise, strength) if noise.known else None
-            restored = restored if strength == 1 else linear + np.float32(strength) * (restored - linear)
+            restored = blended(linear, restored, strength)
         pattern = self.restored_pattern(source.pattern)
         return RestoredRaw(source, restored, pattern, strength, noise, noise_from, left)
+
+    def check_strength(self, strength: float) -> None:
+        """Raises UserError where a restored image cannot be blended with its input in this way."""
+        if not 0 <= strength <= 1:
+            raise UserError(f"strength: {strength} given; give a number from 0 to 1")
+        if strength < 1 and self.scale > 1:
+            raise UserError(f"strength: {strength} given, and {self.path} enlarges {self.scale} times; leave it out")
 
     def _restored(self, image: Tensor, noise: Noise | None, tile: int, overlap: int) -> Tensor:
         if image.ndim != 3 or image.shape[0] != self.layout.channels:
@@ -165,6 +174,11 @@ class Restorer:
         if not usable:
             raise UserError(f"noise: {noise} given; give (shot, read), each a number or four, not below 0")
         return RawMetadata(NEUTRAL, profile)
+
+
+def blended(degraded: Image, restored: Image, strength: float) -> Image:
+    """(1 - strength) * degraded + strength * restored; of strength 1 and 0 exactly one of them."""
+    return restored if strength == 1 else degraded + strength * (restored - degraded)
 
 
 def _weights_file(run_or_pth: str | Path) -> Path:

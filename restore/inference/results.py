@@ -29,6 +29,8 @@ class Row(NamedTuple):
     degraded: Metrics
     """Of the degraded image; empty without a clean image to compare with."""
     restored: Metrics
+    facts: dict[str, Any] = {}  # noqa: RUF012 (never changed)
+    """What else results.json says of it."""
 
 
 class Results:
@@ -59,7 +61,7 @@ class Results:
         """A line for each picture and, where any was measured, the mean; each metric as degraded -> restored."""
         rows = {file: {image: getattr(row, image) for image in MEASURED} for file, row in self.rows.items()}
         if self.measured:
-            rows[f"mean of {len(rows)}"] = self.mean()
+            rows[f"mean of {sum(bool(row.restored) for row in self.rows.values())}"] = self.mean()
         width = max(map(len, rows))
         return [f"{file:<{width}}  {_changes(**metrics)}".rstrip() for file, metrics in rows.items()]
 
@@ -106,6 +108,7 @@ def _entry(row: Row) -> dict[str, Any]:
         "restored_size": row.restored_size,
         "degraded": row.degraded,
         "restored": row.restored,
+        **row.facts,
     }
 
 
