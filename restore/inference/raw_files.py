@@ -50,7 +50,10 @@ class RawFiles:
         self.folder, self.restorer, self.overwrite = folder, restorer, overwrite
         self.suffix, self.write = f".{format_}", WRITERS[format_]
         self.options: dict[str, Any] = {"strength": strength, "profile": profile, "tile": tile, "overlap": overlap}
-        files = [file for file in files_below(folder) if file.suffix.lower() in RAW_SUFFIXES]
+        try:
+            files = [file for file in files_below(folder) if file.suffix.lower() in RAW_SUFFIXES]
+        except UserError as mistake:
+            raise UserError(f"input: {mistake}") from None
         usable = restorer.layout.raw
         self.files = [file.relative_to(folder) for file in files if usable]
         """Their paths inside the folder."""
