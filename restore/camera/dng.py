@@ -183,7 +183,8 @@ def _frame(source: RawFile, mosaic: np.ndarray, pattern: Pattern) -> np.ndarray:
 
 def _tiles(file: BinaryIO, frame: np.ndarray, order: str) -> Directory:
     """Writes the pixels; returns the tags that lead to them."""
-    sides = [min(TILE, -(-side // 16) * 16) for side in frame.shape]
+    # LibRaw misreads tiles that are wider than the image.
+    sides = [min(TILE, max(16, side // 16 * 16)) for side in frame.shape]
     offsets, lengths = [], []
     for top in range(0, frame.shape[0], sides[0]):
         for left in range(0, frame.shape[1], sides[1]):
