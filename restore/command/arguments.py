@@ -195,10 +195,15 @@ def run_command(command: Callable[[Namespace], int | None], arguments: Namespace
 
 @contextmanager
 def flags(**names: str) -> Iterator[None]:
-    """Renames arguments in the messages of a UserError to the flags they come from: flags(run_name="--run-name")."""
+    """Renames arguments in the messages of a UserError to the flags they come from: flags(run_name="--run-name").
+
+    Its subclasses pass: they name files, and no arguments.
+    """
     try:
         yield
     except UserError as error:
+        if type(error) is not UserError:
+            raise
         lines = str(error).splitlines()
         for argument, flag in names.items():
             spellings = {argument, argument.replace("_", " ")}

@@ -67,13 +67,13 @@ class RawFiles:
         Raises LeftOut where the file cannot be used, or the output is there already and must be kept.
         """
         if output.exists() and not self.overwrite:
-            raise LeftOut(f"{self.folder / file}: {output} is there already and is kept; give overwrite to replace it")
+            raise LeftOut(
+                f"{self.folder / file}: {output} is there already and is kept; give --overwrite to replace it"
+            )
         try:
             restored = self.restorer.restore_raw(self.folder / file, **self.options)
         except BadImage as mistake:  # names its file
             raise LeftOut(str(mistake)) from None
-        except UserError as mistake:
-            raise LeftOut(f"{self.folder / file}: {mistake}") from None
         if not np.isfinite(restored.mosaic).all():
             raise LeftOut(
                 f"{self.folder / file}: the restored mosaic has numbers that are not finite, and is not written; "

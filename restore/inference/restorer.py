@@ -13,7 +13,7 @@ from torch import Tensor
 from options.errors import UserError
 from restore.camera.raw_file import read_raw
 from restore.compute.device import choose_device
-from restore.files.images import to_tensor, to_uint
+from restore.files.images import BadImage, to_tensor, to_uint
 from restore.inference.restored_raw import RestoredRaw, known_noise, noise_left
 from restore.networks import build_generator
 from restore.networks.tiles import restore_tiled
@@ -114,8 +114,8 @@ class Restorer:
         profile   of its camera, for a model that has to know the noise, where the file has no NoiseProfile
         strength  0 to 1: the mosaic is (1 - strength) * recorded + strength * restored
         tile, overlap  as of a call
-        restore.camera.dng.write_dng writes the result. Raises BadImage for a file that cannot be read, and UserError
-        where the model needs the noise and it is not known, or the model or an argument does not fit.
+        restore.camera.dng.write_dng writes the result. Raises BadImage for a file that cannot be read or whose
+        noise is not known to a model that needs it, and UserError where the model or an argument does not fit.
         """
         if not self.layout.raw:
             raise UserError(f"{self.path} restores {self.layout.name} pictures; take a model of raw images")
@@ -123,9 +123,11 @@ class Restorer:
         source = read_raw(path)
         noise, noise_from = known_noise(source, profile)
         if self.chain.conditioning and not noise.known:
-            raise UserError(
-                f"has no NoiseProfile, and {self.path} was trained with {self.chain.conditioning[0].class_name}, which "
-                f"has to know the noise; give a profile of the camera at this ISO speed (restore.calibrate)"
+            raise BadImage(
+                path,
+                f"has no NoiseProfile, and {self.path} was trained with {self.chain.conditioning[0].class_name}, "
+                f"which has to know the noise",
+                "give a profile of the camera at this ISO speed (restore.calibrate)",
             )
         linear = source.linear()
         restored = self.restore_mosaic(linear, source.pattern, noise if noise.known else None, tile, overlap)
