@@ -1,4 +1,4 @@
-"""restore.test with raw files: each comes back as a DNG of the same numbers and colours, or is named with its reason."""
+"""restore.test with raw files: each comes back as a DNG of its own numbers and colours, or is named with the reason."""
 
 import json
 import shutil
@@ -158,8 +158,9 @@ def test_the_noise_that_a_model_has_to_know_is_the_files_or_the_profiles(workpla
     model = identity_model(workplace / "knowing.pth", chain, n_channels=4)
     dng(workplace / "in/own.dng", noise_profile=NOISE)
     dng(workplace / "in/none.dng", iso=800)
-    profile = {"camera": "Acme", "iso": 800, "gain": 2, "read_noise": 3, "row_noise": 0, "black_level": 0}
-    Path("profile.json").write_text(json.dumps(profile | {"white_level": 1000}))
+    profile = {"camera": "Acme", "iso": 800, "gain": [2] * 4, "read_noise": [3] * 4, "row_noise": [0] * 4}
+    profile |= {"black_level": [0] * 4, "white_level": 1000}
+    Path("profile.json").write_text(json.dumps(profile))
     assert restore("--model", model, "--input", "in") == SOME_LEFT_OUT
     assert "none.dng: has no NoiseProfile, and" in results()["left_out"][0]
     assert "give a profile of the camera at this ISO speed" in results()["left_out"][0]
@@ -170,7 +171,7 @@ def test_the_noise_that_a_model_has_to_know_is_the_files_or_the_profiles(workpla
     assert rows["none.dng"]["noise"]["from"] == "profile of Acme"
     np.testing.assert_allclose(rows["none.dng"]["noise"]["shot"], [2e-3] * 4)
     np.testing.assert_allclose(rows["none.dng"]["noise"]["read"], [(9 + 1 / 12) / 1e6] * 4)
-    Path("profile.json").write_text(json.dumps(profile | {"white_level": 1000, "iso": 100}))
+    Path("profile.json").write_text(json.dumps(profile | {"iso": 100}))
     assert restore("--model", model, "--input", "in", "--profile", "profile.json", "--overwrite") == SOME_LEFT_OUT
     assert (
         "has ISO 800, and the profile of Acme was measured at ISO 100; give a profile of that speed"
