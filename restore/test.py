@@ -102,6 +102,9 @@ def _inputs(arguments: Namespace, restorer: Restorer, raw_files: RawFiles) -> In
     but raw files."""
     folder = Path(arguments.input)
     if raw_files.files and not any(file.suffix.lower() in IMAGE_SUFFIXES for file in files_below(folder)):
+        for flag in ("target", "degrade", "iso"):
+            if getattr(arguments, flag):
+                raise UserError(f"--{flag}: raw files alone in {folder}, which are restored as they are; leave it out")
         return None
     try:
         return _pictures(arguments, folder, restorer)

@@ -1,7 +1,7 @@
 """Restored mosaics are written as DNG files that readers see as the source: its pixels, colours, levels and areas."""
 
+import random
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from restore.camera.dng import write_dng as write_restored
 from restore.camera.lossless_jpeg import encode
 from restore.camera.raw_file import read_raw
 from restore.camera.tiff import Entry, finish, read_directory, read_header, write_header
+from restore.files.images import BadImage
 
 BLACK, WHITE = (100.25, 130.5, 160.75, 190), 15000
 UNDEFINED, LONG = 7, 4
@@ -215,23 +216,43 @@ def test_an_enlarged_mosaic_has_its_areas_enlarged_and_its_black_levels_by_its_o
     ]
 
 
-def test_a_maker_note_is_kept_with_its_place(source, tmp_path):
+def test_exif_and_gps_are_carried_on_and_a_maker_note_with_its_place(source, tmp_path):
     raw = source(iso=800)
     with raw.path.open("rb") as file:
         order, offset = read_header(file)
         first = read_directory(file, offset, order)
     exif = {37500: Entry(UNDEFINED, b"note of the maker"), 34855: Entry(SHORT, b"\x20\x03")}
-    offset = _with_exif(raw.path, first, exif, order)
+    gps = {1: Entry(ASCII, b"N\0"), 2: Entry(RATIONAL, struct.pack("<6I", 47, 1, 22, 1, 5, 2))}
+    with raw.path.open("r+b") as file:
+        finish(file, first | {34665: [exif], 34853: [gps]}, order)
+    offset = raw.path.read_bytes().index(b"note of the maker")
     path, _ = rewritten(read_raw(raw.path))
-    private = tags_of(path)[0][50740]
-    assert private == b"Adobe\0MakN" + struct.pack(">I", 23) + b"II" + struct.pack(">I", offset) + b"note of the maker"
+    found, _ = tags_of(path)
+    assert (found[34853]["GPSLatitudeRef"], found[34853]["GPSLatitude"]) == ("N", (47, 1, 22, 1, 5, 2))
+    assert found[34665] == {"ISOSpeedRatings": 800}
+    assert (
+        found[50740]
+        == b"Adobe\0MakN" + struct.pack(">I", 23) + b"II" + struct.pack(">I", offset) + b"note of the maker"
+    )
 
 
-def _with_exif(path: Path, first, exif, order) -> int:
-    """Gives a file this Exif directory; returns where its maker note lies."""
-    with path.open("r+b") as file:
-        finish(file, first | {34665: [exif]}, order)
-    return path.read_bytes().index(b"note of the maker")
+def test_damaged_tags_that_libraw_reads_past_do_not_keep_the_picture_from_being_written(source, tmp_path):
+    raw = source(more_tags=TRUE_TAGS, noise_profile=NOISE, iso=800, in_sub_ifd=True)
+    whole, draw = raw.path.read_bytes(), random.Random(0)
+    written = 0
+    for _ in range(200):
+        content = bytearray(whole)
+        for _ in range(draw.choice((1, 2, 4))):
+            content[draw.randrange(1500)] = draw.choice((0, 1, 255, draw.randrange(256)))
+        raw.path.write_bytes(content)
+        try:
+            damaged = read_raw(raw.path)
+        except BadImage:
+            continue
+        mosaic = np.zeros([2 * side for side in damaged.data.shape], np.float32)
+        assert read_raw(rewritten(damaged, mosaic, pattern="RGGB")[0]).data.shape == mosaic.shape
+        written += 1
+    assert written > 100
 
 
 def test_a_directory_is_read_as_it_was_written(tmp_path):

@@ -138,6 +138,13 @@ def test_photographs_and_raw_files_may_lie_in_one_folder(workplace):
     same(Path("out/deeper/0.dng"), source)
 
 
+def test_what_is_for_photographs_is_refused_for_raw_files_alone(identity, workplace):
+    dng(workplace / "in/a.dng")
+    for words in (["--iso", 800], ["--target", "in"], ["--degrade"]):
+        with pytest.raises(UserError, match=f"^{words[0]}: raw files alone in in, .*; leave it out"):
+            restore("--model", identity, "--input", "in", *words)
+
+
 def test_a_raw_file_written_before_is_kept_unless_it_may_be_replaced(identity, workplace):
     dng(workplace / "in/a.dng")
     dng(workplace / "in/b.dng")

@@ -153,7 +153,10 @@ def _levels_and_areas(source: RawFile, mosaic: np.ndarray, pattern: Pattern, car
     }
     for code in (CROP_ORIGIN, CROP_SIZE) if scale > 1 else ():
         if isinstance(crop := carried.mosaic.get(code), Entry):
-            made[code] = numbers(order, RATIONAL, scale * values_of(crop, order))
+            made[code] = known[code]
+            area = scale * values_of(crop, order)
+            if ((area >= 0) & (area <= max(mosaic.shape))).all():  # else damaged
+                made[code] = numbers(order, RATIONAL, area)
     return known | carried.mosaic | made
 
 
