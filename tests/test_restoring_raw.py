@@ -169,7 +169,7 @@ def test_the_noise_that_a_model_has_to_know_is_the_files_or_the_profiles(workpla
     profile |= {"black_level": [0] * 4, "white_level": 1000}
     Path("profile.json").write_text(json.dumps(profile))
     assert restore("--model", model, "--input", "in") == SOME_LEFT_OUT
-    assert "none.dng: has no NoiseProfile, and" in results()["left_out"][0]
+    assert "none.dng: has no NoiseProfile and too few pixels to estimate one, and" in results()["left_out"][0]
     assert "give a profile of the camera at this ISO speed" in results()["left_out"][0]
     assert restore("--model", model, "--input", "in", "--profile", "profile.json", "--overwrite") == 0
     rows = results()["pictures"]
@@ -184,6 +184,28 @@ def test_the_noise_that_a_model_has_to_know_is_the_files_or_the_profiles(workpla
         "has ISO 800, and the profile of Acme was measured at ISO 100; give a profile of that speed"
         in results()["left_out"][0]
     )
+
+
+@pytest.mark.parametrize(("shot", "read"), [(3e-3, 1e-5), (1e-2, 1e-4)])
+def test_the_noise_of_a_file_that_tells_nothing_is_estimated_to_a_fifth(workplace, shot, read):
+    from skimage import data
+
+    rng = np.random.default_rng(0)
+    chain = [{"class_name": "RgbToRawTransform"}, {"class_name": "VarianceStabilization"}, {"class_name": "ToTensor2"}]
+    model = load_model(identity_model(workplace / "knowing.pth", chain, n_channels=4), "cpu")
+    for picture in (data.astronaut(), data.coffee(), data.chelsea()):
+        linear = (picture[:300, :400] / 255.0) ** 2.2
+        clean = np.stack([linear[::2, ::2, 0], linear[::2, 1::2, 1], linear[1::2, ::2, 1], linear[1::2, 1::2, 2]])
+        clean = clean.reshape(2, 2, 150, 200).transpose(2, 0, 3, 1).reshape(300, 400)
+        noisy = clean + np.sqrt(shot * clean + read) * rng.standard_normal(clean.shape)
+        write_dng(
+            Path("a.dng"), (noisy * 16000 + 1000).clip(0).round().astype(np.uint16), black=(1000,) * 4, white=17000
+        )
+        restored = model.restore_raw("a.dng")
+        assert restored.noise_from == "estimated from the file"
+        estimate = [float(values[0]) for values in restored.noise]
+        for signal in np.quantile(clean, [0.1, 0.5, 0.9]):
+            assert abs(np.sqrt((estimate[0] * signal + estimate[1]) / (shot * signal + read)) - 1) < 0.2
 
 
 def test_the_noise_profile_is_that_of_the_noise_left(workplace):

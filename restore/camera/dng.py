@@ -155,7 +155,7 @@ def _levels_and_areas(source: RawFile, mosaic: np.ndarray, pattern: Pattern, car
         if isinstance(crop := carried.mosaic.get(code), Entry):
             made[code] = known[code]
             area = scale * values_of(crop, order)
-            if ((area >= 0) & (area <= max(mosaic.shape))).all():  # else damaged
+            if area.size == 2 and ((area >= 0) & (area <= max(mosaic.shape))).all():  # else damaged
                 made[code] = numbers(order, RATIONAL, area)
     return known | carried.mosaic | made
 

@@ -107,6 +107,9 @@ def text(value: str) -> Entry:
 
 
 def values_of(entry: Entry, order: str) -> np.ndarray:
-    """The numbers of a tag, float64. Raises KeyError for a kind that is no number."""
+    """The numbers of a tag, float64; none of a kind that is no number, NaN for 0/0."""
+    if entry.kind not in NUMBERS:
+        return np.empty(0)
     found = np.frombuffer(entry.data, order + NUMBERS[entry.kind]).astype(np.float64)
-    return found[::2] / found[1::2] if entry.kind in (RATIONAL, SRATIONAL) else found
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return found[::2] / found[1::2] if entry.kind in (RATIONAL, SRATIONAL) else found

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from options.errors import UserError
+from restore.camera.noise_estimate import estimate_noise
 from restore.camera.raw_file import read_raw
 from restore.compute.device import choose_device
 from restore.files.images import BadImage, to_tensor, to_uint
@@ -111,7 +112,8 @@ class Restorer:
     ) -> RestoredRaw:
         """Restores a raw file: its visible area, as the command restore.test does.
 
-        profile   of its camera, for a model that has to know the noise, where the file has no NoiseProfile
+        profile   of its camera, for a model that has to know the noise, where the file has no NoiseProfile; without
+                  either, the noise is estimated from the file
         strength  0 to 1: the mosaic is (1 - strength) * recorded + strength * restored
         tile, overlap  as of a call
         restore.camera.dng.write_dng writes the result. Raises BadImage for a file that cannot be read or whose
@@ -123,10 +125,12 @@ class Restorer:
         source = read_raw(path)
         noise, noise_from = known_noise(source, profile)
         if self.chain.conditioning and not noise.known:
+            noise, noise_from = estimate_noise(source), "estimated from the file"
+        if self.chain.conditioning and not noise.known:
             raise BadImage(
                 path,
-                f"has no NoiseProfile, and {self.path} was trained with {self.chain.conditioning[0].class_name}, "
-                f"which has to know the noise",
+                f"has no NoiseProfile and too few pixels to estimate one, and {self.path} was trained with "
+                f"{self.chain.conditioning[0].class_name}, which has to know the noise",
                 "give a profile of the camera at this ISO speed (restore.calibrate)",
             )
         linear = source.linear()
