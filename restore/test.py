@@ -1,4 +1,4 @@
-"""python -m restore.test: restores a folder of pictures with a trained model, and measures the results."""
+"""python -m restore.test: restores a folder of pictures and raw files with a trained model, and measures them."""
 
 import sys
 
@@ -22,46 +22,56 @@ from restore.compute.device import describe_device
 from restore.evaluation.metrics import baseline, baseline_name, measure
 from restore.evaluation.strips import strip
 from restore.files.atomic import make_folder
-from restore.files.images import to_uint, write_image
+from restore.files.images import IMAGE_SUFFIXES, to_uint, write_image
 from restore.files.paths import files_below
 from restore.inference.inputs import Inputs, LeftOut, Opened, Photographs, Pictures
 from restore.inference.outputs import RESULTS, Outputs, check_outputs, output_names
-from restore.inference.restorer import Restorer
+from restore.inference.raw_files import RawFiles, shown
+from restore.inference.restorer import Noise, Restorer, blended
 from restore.inference.results import Metrics, Results, Row
+from transforms.noise.profile import read_profile
 
 LARGEST = 1024
 """Pixels of a picture's side in a strip."""
 MARGIN = 8
 """Pixels rendered around those, since demosaicing looks at neighbours."""
 FLAGS = {"run_or_pth": "--model"} | {
-    name: f"--{name}" for name in ("input", "target", "output", "iso", "tile", "overlap", "device")
+    name: f"--{name}"
+    for name in ("input", "target", "output", "iso", "tile", "overlap", "device", "strength", "profile")
 }
 """The command's flag for each argument of the library."""
+SOME_LEFT_OUT = 3
+"""Exit status."""
 
 
-def main(arguments: Namespace) -> None:
+def main(arguments: Namespace) -> int:
     output = Path(arguments.output)
     with flags(**FLAGS):
         _check_folders(arguments)
         restorer = load_model(arguments.model, arguments.device)
-        inputs = _inputs(arguments, restorer)
-        names = output_names(inputs.files, inputs.suffix)
+        restorer.check_strength(arguments.strength)
+        raw_files = _raw_files(arguments, restorer)
+        inputs = _inputs(arguments, restorer, raw_files)
+        files = sorted([*raw_files.files, *(inputs.files if inputs else ())])
+        names = output_names(files, lambda file: raw_files.suffix if file in raw_files.files else Inputs.suffix)
         _check_outputs(arguments, names)
     _say(describe_device(restorer.device), f"model: {restorer.path}, {restorer.weights_report}")
-    if restorer.information.note:
-        _say(restorer.information.note)
-    if inputs.size_note:
-        _say(inputs.size_note)
+    size_note = inputs.size_note if inputs else None
+    _say(*(note for note in (restorer.information.note, size_note) if note))
     if (output / RESULTS).exists():
         _say(f"{output / RESULTS}: there already; the results in this folder are replaced")
 
-    about = {"model": str(restorer.path), "iso": arguments.iso, "size_note": inputs.size_note}
-    results = Results(about, baseline_name(restorer.scale), inputs.left_out)
-    restore = partial(restorer, tile=arguments.tile, overlap=arguments.overlap)
+    about = {"model": str(restorer.path), "iso": arguments.iso, "size_note": size_note}
+    results = Results(about, baseline_name(restorer.scale), raw_files.left_out)
+    restore = partial(_blended, restorer, arguments)
     try:
-        for file in tqdm(inputs.files, unit="picture", disable=not sys.stderr.isatty()):
+        for file in tqdm(files, unit="picture", disable=not sys.stderr.isatty()):
             try:
-                results.add(file.as_posix(), _restored(file, inputs, restore, output, names[file]))
+                if inputs is None or file in raw_files.files:
+                    row = _restored_raw(file, raw_files, output, names[file])
+                else:
+                    row = _restored(file, inputs, restore, output, names[file])
+                results.add(file.as_posix(), row)
             except LeftOut as reason:
                 results.left_out.append(str(reason))
         results.complete = True
@@ -69,18 +79,40 @@ def main(arguments: Namespace) -> None:
         if results.rows:
             results.write(output)
     if not results.rows:
-        raise UserError(f"--input: none of the {len(inputs.files)} pictures can be used:", *results.left_out)
+        raise UserError(f"--input: none of the {len(files)} pictures can be used:", *results.left_out)
     _say(*results.lines())
-    if not results.measured:
+    if inputs and not results.measured:
         _say("not measured: give --target or --degrade")
+    for file, row in results.rows.items():
+        _say(*(f"{file}: {line}" for line in row.facts.get("warnings", ())))
     if results.left_out:
         _say(f"left out {len(results.left_out)}:", *(f"  {line}" for line in results.left_out))
     _say(f"pictures, strips, results.json and results.csv: {output}")
+    return SOME_LEFT_OUT if results.left_out else 0
 
 
-def _inputs(arguments: Namespace, restorer: Restorer) -> Inputs:
-    """Photographs to be degraded by the model's chain, or pictures that are restored as they are."""
+def _raw_files(arguments: Namespace, restorer: Restorer) -> RawFiles:
+    profile = read_profile(arguments.profile) if arguments.profile else None
+    ways = {name: getattr(arguments, name) for name in ("strength", "overwrite", "tile", "overlap")}
+    return RawFiles(Path(arguments.input), restorer, arguments.format, profile=profile, **ways)
+
+
+def _inputs(arguments: Namespace, restorer: Restorer, raw_files: RawFiles) -> Inputs | None:
+    """Photographs to be degraded by the model's chain, or pictures that are restored as they are; None: there are none,
+    but raw files."""
     folder = Path(arguments.input)
+    if raw_files.files and not any(file.suffix.lower() in IMAGE_SUFFIXES for file in files_below(folder)):
+        for flag in ("target", "degrade", "iso"):
+            if getattr(arguments, flag):
+                raise UserError(f"--{flag}: raw files alone in {folder}, which are restored as they are; leave it out")
+        return None
+    try:
+        return _pictures(arguments, folder, restorer)
+    except UserError as mistake:
+        raise UserError(str(mistake), *raw_files.left_out) from None
+
+
+def _pictures(arguments: Namespace, folder: Path, restorer: Restorer) -> Inputs:
     if restorer.layout.raw or arguments.degrade:
         if arguments.target:
             raise UserError("target: the model is measured against the photographs that it degrades; leave it out")
@@ -88,6 +120,22 @@ def _inputs(arguments: Namespace, restorer: Restorer) -> Inputs:
     if arguments.iso is not None:
         raise UserError("iso: a 3-channel model restores pictures as they are, without adding noise; leave it out")
     return Pictures(folder, restorer.scale, Path(arguments.target) if arguments.target else None)
+
+
+def _blended(restorer: Restorer, arguments: Namespace, degraded: Tensor, noise: Noise | None) -> Tensor:
+    restored = restorer(degraded, noise, arguments.tile, arguments.overlap)
+    return blended(degraded, restored, arguments.strength)
+
+
+def _restored_raw(file: Path, raw_files: RawFiles, output: Path, names: Outputs) -> Row:
+    """Restores and writes a raw file, and its strip recorded | restored. Raises LeftOut."""
+    with flags(**FLAGS):
+        restored, facts = raw_files.restore(file, output / names.restored)
+    opened, middle = shown(restored, LARGEST + 2 * MARGIN)
+    make_folder((output / names.strip).parent)
+    write_image(output / names.strip, _strip(opened, middle))
+    height, width = restored.mosaic.shape
+    return Row(names, opened.size, (width, height), {}, {}, facts)
 
 
 def _restored(file: Path, inputs: Inputs, restore: Callable[..., Tensor], output: Path, names: Outputs) -> Row:

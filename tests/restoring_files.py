@@ -9,9 +9,9 @@ from restore.files.images import write_image
 from restore.networks import build_generator
 
 
-def identity_model(path, chain=(), n_channels=3, **information):
-    """Writes a model that returns what it gets, with a hand-written information file; returns its path."""
-    section = {"class_name": "UNet", "n_channels": n_channels, "widths": [4, 8]}
+def identity_model(path, chain=(), n_channels=3, scale=1, **information):
+    """Writes a model that returns what it gets, enlarged, with a hand-written information file; returns its path."""
+    section = {"class_name": "UNet", "n_channels": n_channels, "widths": [4, 8], "scale": scale}
     network = build_generator(section)
     torch.nn.init.zeros_(network.tail.weight)
     torch.nn.init.zeros_(network.tail.bias)

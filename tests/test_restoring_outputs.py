@@ -108,14 +108,14 @@ def test_raw_files_among_the_pictures_are_named_as_left_out(identity, workplace,
     restore("--model", identity, "--input", folder, "--output", "out")
     printed = capsys.readouterr().out
     assert "left out 1:" in printed
-    assert "IMG_1.DNG: a raw file; raw files are restored from Python so far: restore.load_model(" in printed
+    assert "IMG_1.DNG: a raw file, and " in printed
     assert len(results_in("out")["left_out"]) == 1
 
 
-def test_a_folder_of_raw_files_alone_says_how_to_restore_them(identity, workplace):
+def test_a_folder_of_raw_files_alone_says_what_restores_them(identity, workplace):
     (workplace / "in").mkdir()
     (workplace / "in/IMG_1.DNG").write_bytes(b"raw")
-    message = r"^--input: in: holds no (picture|image file)[^\n]*\n.*IMG_1.DNG: a raw file; .*restore_mosaic"
+    message = r"^--input: in: holds no (picture|image file)[^\n]*\n.*IMG_1.DNG: a raw file, and .*; take a model of raw"
     with pytest.raises(UserError, match=message):
         restore("--model", identity, "--input", "in", "--output", "out")
 

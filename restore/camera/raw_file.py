@@ -19,7 +19,7 @@ RAW_SUFFIXES = {
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".kdc", ".mef", ".mos"),
     *(".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw"),
 }
-READER_VERSION = 1
+READER_VERSION = 2
 """Raise it by one when read_raw gives other values of any file: stored images are then decoded anew."""
 
 # A file whose values are beyond these limits is taken for damaged: real cameras stay far within them.
@@ -47,15 +47,17 @@ class RawFile(NamedTuple):
     """What a raw file holds. G1 is the green in the rows of R, G2 the green in the rows of B."""
 
     path: Path
+    frame: np.ndarray
+    """(H + margins, W + margins) uint16: the whole sensor [DN]."""
     data: np.ndarray
-    """(H, W) uint16: the visible area as recorded, black level included [DN]. H and W may be odd. It is not turned by
-    the orientation."""
+    """(H, W) uint16: the visible area as recorded, black level included [DN], a view of the frame. H and W may be odd.
+    It is not turned by the orientation."""
     pattern: Pattern
     """The colours of its first two rows."""
     black: np.ndarray
     """(4,) float64 black levels of R, G1, G2, B [DN]."""
     white: float
-    """White level [DN]."""
+    """White level [DN]. Single pixels may lie above it."""
     margins: Margins
     orientation: int
     """EXIF's orientation, 1 to 8: how data has to be turned to be upright. 1: not at all, 3: by 180 degrees, 6: by 90
@@ -64,6 +66,8 @@ class RawFile(NamedTuple):
     """float32. rgb_to_camera is the identity where neither the file nor LibRaw knows the camera's colours. The white
     balance is as shot, with green = 1, or that of daylight where the file has none. The noise is known only for a DNG
     with a noise profile."""
+    xyz_to_camera: np.ndarray | None
+    """(3, 3) float64: LibRaw's matrix of the camera under D65, as a DNG's ColorMatrix; None where it has none."""
     model: str
     """Make and model, or "unknown camera"."""
     iso: float | None
@@ -124,32 +128,35 @@ def _unusable(path: str | Path) -> BadImage:
 
 def _raw_file(path: Path, raw: rawpy.RawPy, tags: RawTags) -> RawFile:
     refuse_too_large(path, raw.sizes.raw_width, raw.sizes.raw_height)
-    pattern, cell = _bayer_cell(path, raw)
+    # LibRaw drops a first row or column of a DNG to make the margins even.
+    size, first = raw.sizes, (raw.sizes.top_margin, raw.sizes.left_margin)
+    origin = tags.origin or first
+    dropped = [int(kept - visible == 1) for kept, visible in zip(first, origin, strict=True)]
+    top, left = first[0] - dropped[0], first[1] - dropped[1]
+    pattern, cell = _bayer_cell(path, raw, dropped)
     rggb = tuple(zip(*sites(pattern), strict=True))
     if tags.misread is not None:
         raise BadImage(path, f"{tags.misread}, which LibRaw misreads", "convert it to a plain DNG of 16 bits")
-    # LibRaw drops a first row or column to make the margins even, and a DNG counts from its own.
-    shift = (tags.origin[0] - raw.sizes.top_margin, tags.origin[1] - raw.sizes.left_margin)
+    shift = (origin[0] - top, origin[1] - left)
     black = np.array(raw.black_level_per_channel)[cell] if tags.black is None else np.roll(tags.black, shift, (0, 1))
     _refuse_impossible_levels(path, black, raw.white_level)
-    data, size = raw.raw_image_visible.copy(), raw.sizes
+    frame, (bottom, right) = raw.raw_image.copy(), raw.raw_image_visible.shape
+    bottom, right = bottom + size.top_margin, right + size.left_margin
+    xyz_to_camera = raw.rgb_xyz_matrix[:3].astype(np.float64)
     return RawFile(
         path=path,
-        data=data,
+        frame=frame,
+        data=frame[top:bottom, left:right],
         pattern=pattern,
         black=black[rggb].astype(np.float64),
         white=float(raw.white_level),
-        margins=Margins(
-            size.top_margin,
-            size.left_margin,
-            size.raw_height - size.top_margin - data.shape[0],
-            size.raw_width - size.left_margin - data.shape[1],
-        ),
+        margins=Margins(top, left, frame.shape[0] - bottom, frame.shape[1] - right),
         orientation=ORIENTATIONS.get(size.flip, 1),
         metadata=RawMetadata(
             Camera(_float32(_rgb_to_camera(path, raw)), _float32(_white_balance(path, raw))),
             _noise(tags, shift, rggb),
         ),
+        xyz_to_camera=xyz_to_camera if xyz_to_camera.any() else None,
         model=tags.model,
         iso=_positive(raw.other.iso_speed) or tags.iso,
         exposure_time=_positive(raw.other.shutter_speed) or tags.exposure_time,
@@ -157,8 +164,11 @@ def _raw_file(path: Path, raw: rawpy.RawPy, tags: RawTags) -> RawFile:
     )
 
 
-def _bayer_cell(path: Path, raw: rawpy.RawPy) -> tuple[Pattern, np.ndarray]:
-    """The pattern, and the colours (2, 2) of the first cell as LibRaw numbers them: 0 R, 1 and 3 G, 2 B."""
+def _bayer_cell(path: Path, raw: rawpy.RawPy, dropped: list[int]) -> tuple[Pattern, np.ndarray]:
+    """The pattern, and the colours (2, 2) of the first cell as LibRaw numbers them: 0 R, 1 and 3 G, 2 B.
+
+    dropped  rows and columns before LibRaw's first
+    """
     if raw.raw_type != rawpy.RawType.Flat:
         raise BadImage(
             path,
@@ -167,7 +177,8 @@ def _bayer_cell(path: Path, raw: rawpy.RawPy) -> tuple[Pattern, np.ndarray]:
         )
     if raw.num_colors == 1:
         raise BadImage(path, "comes from a monochrome sensor and has no mosaic", "take a colour camera's file")
-    cell = raw.raw_colors_visible[:2, :2]  # not raw_pattern, which begins at the sensor's corner
+    # Not raw_pattern, which begins at the sensor's corner.
+    cell = np.roll(raw.raw_colors_visible[:2, :2], dropped, (0, 1))
     pattern = "".join("RGBG"[colour] for colour in cell.flat)
     # LibRaw shows a cell of larger mosaics too, but never with R, B and both greens in it.
     if raw.color_desc != b"RGBG" or sorted(cell.flat) != [0, 1, 2, 3] or pattern not in PATTERNS:

@@ -29,8 +29,8 @@ class RawTags(NamedTuple):
     iso: float | None = None
     exposure_time: float | None = None
     """[s]."""
-    origin: tuple[int, int] = (0, 0)
-    """Row and column of the first visible pixel."""
+    origin: tuple[int, int] | None = None
+    """Row and column of the first visible pixel, as a DNG gives them."""
     misread: str | None = None
     """What LibRaw misreads in a DNG with a mosaic, without reporting an error."""
     cut_off: bool = False

@@ -18,13 +18,18 @@ TRAINING = """Trains a network as an option file describes.
 Exit status: 0 done, 2 a mistake in the options or the data, 1 anything else; 130 stopped by Ctrl+C, 143 by SIGTERM,
 129 by a closed terminal, each with the state saved."""
 
-TESTING = """Restores a folder of pictures with a trained model, and measures the results if clean pictures are known.
+TESTING = """Restores a folder of pictures or raw files with a trained model, and measures the results if clean pictures
+are known.
 
+  python -m restore.test --model model_zoo/<run> --input raws/ --output results/
   python -m restore.test --model model_zoo/<run> --input photos/ --output results/
 
-A raw model makes degraded raw data from the photographs, as in its validation, and restores that.
+A raw model restores raw files and writes them as DNG. Of photographs it makes degraded raw data, as in its validation,
+and restores that.
 A 3-channel model restores the pictures themselves. With --target the results are compared with the clean pictures of
-the same names; with --degrade the pictures are first degraded, as in the model's validation."""
+the same names; with --degrade the pictures are first degraded, as in the model's validation.
+
+Exit status: 0 all restored, 3 some left out, each with its reason, 2 a mistake or none restored, 1 anything else."""
 
 CALIBRATION = """Measures a camera's noise from its own frames, for "noise_model": {"class_name": "profile", ...}.
 
@@ -85,7 +90,9 @@ def testing_arguments(words: list[str] | None = None) -> Namespace:
     parser.add_argument(
         "--model", required=True, metavar="RUN_OR_PTH", help="a run's folder (its best model), a .pth or .safetensors"
     )
-    parser.add_argument("--input", required=True, metavar="FOLDER", help="pictures: 8 or 16 bit PNG, TIFF, JPEG, WebP")
+    parser.add_argument(
+        "--input", required=True, metavar="FOLDER", help="raw files, and pictures: PNG, TIFF, JPEG, WebP"
+    )
     parser.add_argument("--target", metavar="FOLDER", help="clean pictures of the same names to measure against")
     parser.add_argument(
         "--degrade",
@@ -98,6 +105,21 @@ def testing_arguments(words: list[str] | None = None) -> Namespace:
         metavar="N",
         help="ISO speed of a raw model's noise, if its noise model uses it (default: as in its validation)",
     )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="0 to 1: the input is mixed in again, 0 is the input alone (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--profile",
+        metavar="JSON",
+        help="noise of the camera as restore.calibrate measured it, for raw files that do not tell their own, if the "
+        "model has to know it",
+    )
+    parser.add_argument("--format", choices=["dng"], default="dng", help="of restored raw files (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace raw files that were restored before")
     parser.add_argument("--output", default="results", metavar="FOLDER", help="where to write (default: %(default)s)")
     parser.add_argument("--tile", type=int, default=512, metavar="N", help="side of a tile (default: %(default)s)")
     parser.add_argument(
@@ -141,11 +163,13 @@ def splitting_arguments(words: list[str] | None = None) -> Namespace:
     return parser.parse_args(words)
 
 
-def run_command(command: Callable[[Namespace], None], arguments: Namespace) -> int:
-    """Runs a command and returns its exit status. Prints one line for a mistake or failure, a traceback for a bug."""
+def run_command(command: Callable[[Namespace], int | None], arguments: Namespace) -> int:
+    """Runs a command and returns its exit status: what the command returns, or 0.
+
+    Prints one line for a mistake or failure, a traceback for a bug.
+    """
     try:
-        command(arguments)
-        return 0
+        return command(arguments) or 0
     except UserError as error:
         _complain(*str(error).splitlines())
         return 2
@@ -171,10 +195,15 @@ def run_command(command: Callable[[Namespace], None], arguments: Namespace) -> i
 
 @contextmanager
 def flags(**names: str) -> Iterator[None]:
-    """Renames arguments in the messages of a UserError to the flags they come from: flags(run_name="--run-name")."""
+    """Renames arguments in the messages of a UserError to the flags they come from: flags(run_name="--run-name").
+
+    Its subclasses pass: they name files, and no arguments.
+    """
     try:
         yield
     except UserError as error:
+        if type(error) is not UserError:
+            raise
         lines = str(error).splitlines()
         for argument, flag in names.items():
             spellings = {argument, argument.replace("_", " ")}

@@ -9,11 +9,9 @@ from torch import Tensor
 
 from options.base import parse
 from options.errors import UserError
-from restore.camera.raw_file import RAW_SUFFIXES
 from restore.data.batches import seeded_generator
 from restore.evaluation.metrics import rendered
 from restore.files.images import BadImage, find_images, read_image, to_tensor, to_uint, write_image
-from restore.files.paths import files_below
 from restore.inference.restorer import Restorer
 from transforms import SRGB, Layout, Pipeline, RawMetadata, Sample
 from transforms.pipeline import check_order
@@ -23,7 +21,6 @@ SEED = 0
 """Of the noise: a photograph is always degraded in the same way, whatever other files are restored with it."""
 ROWS = 256
 """Rows converted to whole numbers at a time: a whole image in float32 takes up to four times its memory."""
-RAW_FILES = "raw files are restored from Python so far: restore.load_model(...).restore_mosaic"
 
 
 Images = tuple[Tensor, Tensor | None, RawMetadata | None, Layout]
@@ -64,15 +61,11 @@ class Inputs(ABC):
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.left_out: list[str] = []
-        """A line for each file that will not be restored."""
         try:
-            raw = [file for file in files_below(folder) if file.suffix.lower() in RAW_SUFFIXES]
-            self.left_out += [f"{file}: a raw file; {RAW_FILES}" for file in raw]
             self.files = [file.relative_to(folder) for file in find_images(folder)]
             """Their paths inside the folder."""
         except UserError as mistake:
-            raise UserError(f"input: {mistake}", *self.left_out) from None
+            raise UserError(f"input: {mistake}") from None
 
     def open(self, file: Path) -> Opened:
         """Reads a file. Raises LeftOut where it cannot be used."""

@@ -1,7 +1,7 @@
 """The names of the files that restoring a folder writes: chosen before anything is written, and all different."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
@@ -19,13 +19,13 @@ class Outputs(NamedTuple):
     strip: Path
 
 
-def output_names(files: Iterable[Path], suffix: str = ".png") -> dict[Path, Outputs]:
+def output_names(files: Iterable[Path], suffix_of: Callable[[Path], str] = lambda file: ".png") -> dict[Path, Outputs]:
     """The outputs of each input file. No two have the same name, not even if case is ignored.
 
-    files   paths inside the input folder
-    suffix  of the restored files. It replaces a file's own suffix, or follows it where two files differ only in the
-            suffix. Names that are still the same get a number, and so does a folder whose name is taken by the strips
-            or the results
+    files      paths inside the input folder
+    suffix_of  the suffix of a restored file. It replaces a file's own suffix, or follows it where two files differ only
+               in the suffix. Names that are still the same get a number, and so does a folder whose name is taken by
+               the strips or the results
     """
     files = list(files)
     stems = Counter(_key(file.with_suffix("")) for file in files)
@@ -35,7 +35,7 @@ def output_names(files: Iterable[Path], suffix: str = ".png") -> dict[Path, Outp
     names = {}
     # Files whose stem is unique come first, so that they keep it.
     for file in sorted(files, key=lambda file: (stems[_key(file.with_suffix(""))] > 1, file)):
-        place = _renamed(file, folders)
+        place, suffix = _renamed(file, folders), suffix_of(file)
         wanted = [] if stems[_key(file.with_suffix(""))] > 1 else [place.with_suffix(suffix)]
         restored = next(name for name in chain(wanted, _kept(place, suffix)) if _key(name) not in taken)
         taken.add(_key(restored))

@@ -11,13 +11,17 @@ import torch
 from torch import Tensor
 
 from options.errors import UserError
+from restore.camera.noise_estimate import estimate_noise
+from restore.camera.raw_file import read_raw
 from restore.compute.device import choose_device
-from restore.files.images import to_tensor, to_uint
+from restore.files.images import BadImage, to_tensor, to_uint
+from restore.inference.restored_raw import RestoredRaw, known_noise, noise_left
 from restore.networks import build_generator
 from restore.networks.tiles import restore_tiled
 from restore.networks.weights import load_weights, read_state_dict
 from restore.runs.information import Information
 from transforms import NoiseProfile, RawMetadata, pack, unconditioned, unpack
+from transforms.noise.profile import CameraProfile
 from transforms.sensor.bayer import PATTERNS, Pattern, unify_padded
 from transforms.sensor.cameras import NEUTRAL
 
@@ -81,11 +85,11 @@ class Restorer:
 
         mosaic   (H, W) linear, 0 black, 1 white, H and W 2 or more
         pattern  the colours of its first two rows: "RGGB", "GRBG", "GBRG" or "BGGR"
-        The other arguments are those of a call. Returns (H, W), float32, of the same pattern.
-        Raises UserError for a mosaic that does not fit, or a model that enlarges.
+        The other arguments are those of a call. Returns (scale * H, scale * W), float32, of restored_pattern. Both
+        mosaics have the same outer edges: pixel i of the mosaic, counted from 0 along a side, has its centre at pixel
+        scale * i + (scale - 1) / 2 of the result.
+        Raises UserError for a mosaic that does not fit.
         """
-        if self.scale != 1:
-            raise UserError(f"{self.path} enlarges {self.scale} times, and restore_mosaic keeps the frame's pixels")
         if mosaic.ndim != 2 or min(mosaic.shape) < 2 or pattern not in PATTERNS:
             raise UserError(
                 f"mosaic: one of the shape {mosaic.shape} and the pattern {pattern} given; give (H, W), 2 x 2 or "
@@ -94,7 +98,59 @@ class Restorer:
         if not _is_float(mosaic):
             raise UserError(f"mosaic: {mosaic.dtype} given; {self.path} restores linear raw: {LINEAR}")
         padded, window = unify_padded(np.asarray(mosaic, np.float32), pattern)
-        return unpack(self(pack(torch.from_numpy(padded)), noise, tile, overlap)).numpy()[window]
+        rows, columns = (slice(self.scale * part.start, self.scale * part.stop) for part in window)
+        return unpack(self(pack(torch.from_numpy(padded)), noise, tile, overlap)).numpy()[rows, columns]
+
+    def restored_pattern(self, pattern: Pattern) -> Pattern:
+        """The pattern of a mosaic of this pattern when it is restored: RGGB of a model whose scale is even."""
+        return pattern if self.scale % 2 else "RGGB"
+
+    def restore_raw(
+        self,
+        path: str | Path,
+        profile: CameraProfile | None = None,
+        strength: float = 1.0,
+        tile: int = 512,
+        overlap: int = 32,
+    ) -> RestoredRaw:
+        """Restores a raw file: its visible area, as the command restore.test does.
+
+        profile   of its camera, for a model that has to know the noise, where the file has no NoiseProfile; without
+                  either, the noise is estimated from the file
+        strength  0 to 1: the mosaic is (1 - strength) * recorded + strength * restored
+        tile, overlap  as of a call
+        restore.camera.dng.write_dng writes the result. Raises BadImage for a file that cannot be read or whose
+        noise is not known to a model that needs it, and UserError where the model or an argument does not fit.
+        """
+        if not self.layout.raw:
+            raise UserError(f"{self.path} restores {self.layout.name} pictures; take a model of raw images")
+        self.check_strength(strength)
+        source = read_raw(path)
+        noise, noise_from = known_noise(source, profile)
+        if self.chain.conditioning and not noise.known:
+            noise, noise_from = estimate_noise(source), "estimated from the file"
+        if self.chain.conditioning and not noise.known:
+            raise BadImage(
+                path,
+                f"has no NoiseProfile and too few pixels to estimate one, and {self.path} was trained with "
+                f"{self.chain.conditioning[0].class_name}, which has to know the noise",
+                "give a profile of the camera at this ISO speed (restore.calibrate)",
+            )
+        linear = source.linear()
+        restored = self.restore_mosaic(linear, source.pattern, noise if noise.known else None, tile, overlap)
+        left = None
+        if self.scale == 1:
+            left = noise_left(linear, restored, source, noise, strength) if noise.known else None
+            restored = blended(linear, restored, strength)
+        pattern = self.restored_pattern(source.pattern)
+        return RestoredRaw(source, restored, pattern, strength, noise, noise_from, left)
+
+    def check_strength(self, strength: float) -> None:
+        """Raises UserError where a restored image cannot be blended with its input in this way."""
+        if not 0 <= strength <= 1:
+            raise UserError(f"strength: {strength} given; give a number from 0 to 1")
+        if strength < 1 and self.scale > 1:
+            raise UserError(f"strength: {strength} given, and {self.path} enlarges {self.scale} times; leave it out")
 
     def _restored(self, image: Tensor, noise: Noise | None, tile: int, overlap: int) -> Tensor:
         if image.ndim != 3 or image.shape[0] != self.layout.channels:
@@ -127,6 +183,11 @@ class Restorer:
         if not usable:
             raise UserError(f"noise: {noise} given; give (shot, read), each a number or four, not below 0")
         return RawMetadata(NEUTRAL, profile)
+
+
+def blended(degraded: Image, restored: Image, strength: float) -> Image:
+    """(1 - strength) * degraded + strength * restored; of strength 1 and 0 exactly one of them."""
+    return restored if strength == 1 else degraded + strength * (restored - degraded)
 
 
 def _weights_file(run_or_pth: str | Path) -> Path:

@@ -28,6 +28,8 @@ class Row(NamedTuple):
     baseline: Metrics
     """Of what the restored picture is compared with; empty without a clean image to measure by."""
     restored: Metrics
+    facts: dict[str, Any] = {}  # noqa: RUF012 (never changed)
+    """What else results.json says of it."""
 
 
 class Results:
@@ -61,7 +63,7 @@ class Results:
         """A line for each picture and, where any was measured, the mean; each metric as baseline -> restored."""
         rows = {file: self._metrics(row) for file, row in self.rows.items()}
         if self.measured:
-            rows[f"mean of {len(rows)}"] = self.mean()
+            rows[f"mean of {sum(bool(row.restored) for row in self.rows.values())}"] = self.mean()
         width = max(map(len, rows))
         return [f"{file:<{width}}  {_changes(*metrics.values())}".rstrip() for file, metrics in rows.items()]
 
@@ -106,6 +108,7 @@ class Results:
             "size": row.size,
             "restored_size": row.restored_size,
             **self._metrics(row),
+            **row.facts,
         }
 
     def _metrics(self, row: Row) -> dict[str, Metrics]:
