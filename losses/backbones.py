@@ -23,19 +23,21 @@ def convolution_weights(model: str, weights_path: str | None) -> dict[str, Tenso
     """
     file = Path(weights_path) if weights_path else _cached(model)
     if not file.is_file():
-        raise UserError(f'weights_path: "{file}" is no file; fetch {_url(model)} and give its path')
+        raise UserError(f'weights_path: "{file}" is no file; fetch {url_of(model)} and give its path')
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # of any kind, where a file of another kind is read as one of weights
         reason = str(error).partition("\n")[0]
-        raise UserError(f'weights_path: "{file}" does not hold plain weights ({reason}); fetch {_url(model)}') from None
+        raise UserError(
+            f'weights_path: "{file}" does not hold plain weights ({reason}); fetch {url_of(model)}'
+        ) from None
     weights = state if isinstance(state, dict) else {}
     shapes = {f"features.{name}": shape for name, shape in _shapes(model).items()}
     unfit = [name for name, shape in shapes.items() if getattr(weights.get(name), "shape", None) != shape]
     if unfit:
         raise UserError(
             f'weights_path: "{file}" does not fit {model}: {unfit[0]} and {len(unfit) - 1} more are missing '
-            f"or have another shape; fetch {_url(model)}"
+            f"or have another shape; fetch {url_of(model)}"
         )
     return {name.removeprefix("features."): weights[name] for name in shapes}
 
@@ -48,10 +50,14 @@ def _shapes(model: str) -> dict[str, torch.Size]:
         return {name: weight.shape for name, weight in get_model(model).features.state_dict().items()}
 
 
+def cache_file(model: str) -> Path:
+    """Where torchvision keeps a model's weights, there or not."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / url_of(model).rpartition("/")[2]
+
+
 def _cached(model: str) -> Path:
     """Where torchvision keeps a model's weights, after a download if they were not there."""
-    url = _url(model)
-    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    url, file = url_of(model), cache_file(model)
     if file.is_file():
         return file
     try:
@@ -68,7 +74,8 @@ def _cached(model: str) -> Path:
     )
 
 
-def _url(model: str) -> str:
+def url_of(model: str) -> str:
+    """Where torchvision fetches a model's weights from."""
     from torchvision.models import get_model_weights
 
     return get_model_weights(model).DEFAULT.url

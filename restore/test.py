@@ -20,6 +20,7 @@ from options.errors import UserError
 from restore import load_model
 from restore.compute.device import describe_device
 from restore.evaluation.metrics import baseline, baseline_name, measure
+from restore.evaluation.perceptual import Lpips
 from restore.evaluation.strips import strip
 from restore.files.atomic import make_folder
 from restore.files.images import IMAGE_SUFFIXES, to_uint, write_image
@@ -64,13 +65,14 @@ def main(arguments: Namespace) -> int:
     about = {"model": str(restorer.path), "iso": arguments.iso, "size_note": size_note}
     results = Results(about, baseline_name(restorer.scale), raw_files.left_out)
     restore = partial(_blended, restorer, arguments)
+    lpips = Lpips(restorer.device)
     try:
         for file in tqdm(files, unit="picture", disable=not sys.stderr.isatty()):
             try:
                 if inputs is None or file in raw_files.files:
                     row = _restored_raw(file, raw_files, output, names[file])
                 else:
-                    row = _restored(file, inputs, restore, output, names[file])
+                    row = _restored(file, inputs, restore, lpips, output, names[file])
                 results.add(file.as_posix(), row)
             except LeftOut as reason:
                 results.left_out.append(str(reason))
@@ -83,6 +85,8 @@ def main(arguments: Namespace) -> int:
     _say(*results.lines())
     if inputs and not results.measured:
         _say("not measured: give --target or --degrade")
+    elif results.measured and lpips.note:
+        _say(lpips.note)
     for file, row in results.rows.items():
         _say(*(f"{file}: {line}" for line in row.facts.get("warnings", ())))
     if results.left_out:
@@ -93,7 +97,7 @@ def main(arguments: Namespace) -> int:
 
 def _raw_files(arguments: Namespace, restorer: Restorer) -> RawFiles:
     profile = read_profile(arguments.profile) if arguments.profile else None
-    ways = {name: getattr(arguments, name) for name in ("strength", "overwrite", "tile", "overlap")}
+    ways = {name: getattr(arguments, name) for name in ("strength", "overwrite", "tile", "overlap", "ensemble")}
     return RawFiles(Path(arguments.input), restorer, arguments.format, profile=profile, **ways)
 
 
@@ -123,7 +127,7 @@ def _pictures(arguments: Namespace, folder: Path, restorer: Restorer) -> Inputs:
 
 
 def _blended(restorer: Restorer, arguments: Namespace, degraded: Tensor, noise: Noise | None) -> Tensor:
-    restored = restorer(degraded, noise, arguments.tile, arguments.overlap)
+    restored = restorer(degraded, noise, arguments.tile, arguments.overlap, arguments.ensemble)
     return blended(degraded, restored, arguments.strength)
 
 
@@ -138,7 +142,9 @@ def _restored_raw(file: Path, raw_files: RawFiles, output: Path, names: Outputs)
     return Row(names, opened.size, (width, height), {}, {}, facts)
 
 
-def _restored(file: Path, inputs: Inputs, restore: Callable[..., Tensor], output: Path, names: Outputs) -> Row:
+def _restored(
+    file: Path, inputs: Inputs, restore: Callable[..., Tensor], lpips: Lpips, output: Path, names: Outputs
+) -> Row:
     """Restores, measures and writes a file, and its strip degraded | restored | clean. Raises LeftOut."""
     opened = inputs.open(file)
     with flags(**FLAGS):
@@ -149,7 +155,7 @@ def _restored(file: Path, inputs: Inputs, restore: Callable[..., Tensor], output
             f"take another model, or train this one again"
         )
     try:
-        metrics = _measured(opened, restored)
+        metrics = _measured(opened, restored, lpips)
     except UserError as mistake:
         raise LeftOut(f"{inputs.folder / file}: {mistake}") from None
     for path in names:
@@ -159,7 +165,7 @@ def _restored(file: Path, inputs: Inputs, restore: Callable[..., Tensor], output
     return Row(names, opened.size, size, *metrics)
 
 
-def _measured(opened: Opened, restored: Tensor) -> tuple[Metrics, Metrics]:
+def _measured(opened: Opened, restored: Tensor, lpips: Lpips) -> tuple[Metrics, Metrics]:
     """Of the baseline and of the restored image; empty without a clean one."""
     degraded, clean, metadata, layout = opened[:4]
     if clean is None:
@@ -167,7 +173,8 @@ def _measured(opened: Opened, restored: Tensor) -> tuple[Metrics, Metrics]:
     scale = restored.shape[-1] // degraded.shape[-1]
 
     def metrics(image: Tensor) -> Metrics:
-        return {name: float(value) for name, value in measure(image, clean, metadata, layout, scale).items()}
+        measured = measure(image, clean, metadata, layout, scale)
+        return {**{name: float(value) for name, value in measured.items()}, **lpips(image, clean, metadata, layout)}
 
     return metrics(baseline(degraded, layout, scale)), metrics(restored)
 

@@ -30,7 +30,9 @@ class Shrink(Degradation):
 
 
 def model(scale, *steps):
-    return SimpleNamespace(path=Path("run/best.pth"), chain=Pipeline(steps), layout=SRGB, scale=scale)
+    information = SimpleNamespace(note=None)
+    chain = Pipeline(steps)
+    return SimpleNamespace(path=Path("run/best.pth"), chain=chain, layout=SRGB, scale=scale, information=information)
 
 
 def test_photographs_of_a_3_channel_model_are_degraded_by_its_own_chain(workplace):

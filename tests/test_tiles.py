@@ -34,6 +34,17 @@ def repeated(image: Tensor, scale: int) -> Tensor:
     return image.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
 
 
+class Pointwise(Generator):
+    """Enlarges each pixel by itself, so that no tile lacks context."""
+
+    def __init__(self, scale: int):
+        super().__init__(3, scale=scale)
+        self.layers = nn.Sequential(nn.Conv2d(3, 3 * scale**2, 1), nn.PixelShuffle(scale))
+
+    def core(self, image: Tensor) -> Tensor:
+        return self.layers(image)
+
+
 class SmallUNet(Generator):
     """Two levels down and up, like the networks that restore."""
 
@@ -201,3 +212,11 @@ def test_a_tile_without_room_is_a_mistake_that_says_what_would_do(tile, overlap,
     with pytest.raises(UserError) as caught:
         restore_tiled(Identity(multiple), torch.zeros(1, 8, 8), tile, overlap)
     assert str(caught.value).startswith(line)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_tiles_without_overlap_are_the_whole_for_a_network_that_sees_single_pixels(scale):
+    network, image = Pointwise(scale), torch.rand(1, 3, 37, 29)
+    with torch.inference_mode():
+        whole = network(image)
+    torch.testing.assert_close(restore_tiled(network, image, tile=8, overlap=0), whole, atol=1e-6, rtol=0)

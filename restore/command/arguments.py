@@ -120,6 +120,12 @@ def testing_arguments(words: list[str] | None = None) -> Namespace:
     )
     parser.add_argument("--format", choices=["dng"], default="dng", help="of restored raw files (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace raw files that were restored before")
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="restore each file mirrored and turned in eight ways (two, of raw at an even scale) and take the mean: a "
+        "little better, in so many times the time",
+    )
     parser.add_argument("--output", default="results", metavar="FOLDER", help="where to write (default: %(default)s)")
     parser.add_argument("--tile", type=int, default=512, metavar="N", help="side of a tile (default: %(default)s)")
     parser.add_argument(

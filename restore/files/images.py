@@ -1,6 +1,7 @@
 """Reads and writes image files, and converts images between arrays of whole numbers and tensors in 0..1."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -30,6 +31,7 @@ __all__ = [
     "BadImage",
     "count_pixels",
     "find_images",
+    "read_alpha",
     "read_image",
     "to_tensor",
     "to_uint",
@@ -40,6 +42,17 @@ IMAGE_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp"}
 READER_VERSION = 1
 """Raise it by one when read_image returns other pixels for any file: stored images are then decoded anew."""
 JPEG_QUALITY = 95
+EXIF_ORIENTATION = 274
+UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: np.fliplr,
+    3: lambda image: np.rot90(image, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: np.rot90(np.transpose(image), 2),
+    8: np.rot90,
+}
+"""What turns an image (H, W) upright, by its EXIF orientation."""
 
 _WRITERS = {
     ".png": [],
@@ -71,20 +84,46 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises BadImage for everything else: other files, floating-point pixels, more than LARGEST pixels, a file that is
     damaged or cut off, as far as that can be detected.
     """
+    # In the order BGR, as IMREAD_COLOR_RGB scrambles TIFF of 16 bits (OpenCV 4.11 to 5.0).
+    image = _decoded(path, cv2.IMREAD_COLOR_BGR | cv2.IMREAD_ANYDEPTH)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise BadImage(path, f"has {image.dtype} pixels", "save it with 8 or 16 bits per channel, without sign")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_alpha(path: str | Path) -> np.ndarray | None:
+    """The alpha channel of a file that read_image reads, (H, W) of the same type and as upright; None: it has none."""
+    image = _decoded(path, cv2.IMREAD_UNCHANGED)
+    if image.ndim != 3 or image.shape[2] != 4:
+        return None
+    # OpenCV turns what it reads as the EXIF data say, but not what it reads unchanged.
+    return np.ascontiguousarray(UPRIGHT.get(_orientation(path), lambda alpha: alpha)(image[..., 3]))
+
+
+def _orientation(path: str | Path) -> int:
+    """EXIF's number, 1 where there is none."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return int(image.getexif().get(EXIF_ORIENTATION, 1))
+    except Exception:  # whatever Pillow's decoders meet; the pixels have been read already
+        return 1
+
+
+def _decoded(path: str | Path, flags: int) -> np.ndarray:
+    """The pixels as OpenCV reads them. Raises BadImage."""
     data = _checked(path, _content(path))
     # OpenCV's TIFF decoder would print errors to stderr; BadImage reports them.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        # From memory, as imread lets JPEG files that are cut off pass (OpenCV 4.11 to 5.0), and in the order BGR, as
-        # IMREAD_COLOR_RGB scrambles TIFF of 16 bits (the same versions).
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_BGR | cv2.IMREAD_ANYDEPTH)
+        # From memory, as imread lets JPEG files that are cut off pass (OpenCV 4.11 to 5.0).
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         image = None
     if image is None:
         raise damaged(path)
-    if image.dtype not in (np.uint8, np.uint16):
-        raise BadImage(path, f"has {image.dtype} pixels", "save it with 8 or 16 bits per channel, without sign")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image
 
 
 def count_pixels(path: str | Path) -> int:
@@ -103,9 +142,9 @@ def count_pixels(path: str | Path) -> int:
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Writes an image (H, W, 3) in one step, in the format of the path's suffix.
+    """Writes an image (H, W, 3), or (H, W, 4) with alpha, in one step, in the format of the path's suffix.
 
-    .png         uint8 or uint16
+    .png         uint8 or uint16, with alpha too
     .tif, .tiff  uint8 or uint16, compressed without loss (deflate)
     .jpg, .jpeg  uint8, with quality 95
     Raises UserError for another suffix or image, and SaveError if the file cannot be written; an older file of this
@@ -115,16 +154,18 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     suffix, name = path.suffix.lower(), printable(path)
     if suffix not in _WRITERS:
         raise UserError(f"{name}: cannot be written; name it with one of {', '.join(_WRITERS)}")
-    if image.shape[2:] != (3,) or image.dtype not in (np.uint8, np.uint16):
+    channels = (3, 4) if suffix == ".png" else (3,)
+    if image.ndim != 3 or image.shape[2] not in channels or image.dtype not in (np.uint8, np.uint16):
         raise UserError(f"{name}: {image.dtype} {image.shape} given; give uint8 or uint16 (H, W, 3)")
     if suffix in (".jpg", ".jpeg") and image.dtype != np.uint8:
         raise UserError(f"{name}: {image.dtype} given, and JPEG has 8 bits; give uint8, or name it .png or .tif")
+    order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
     try:
-        written, content = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _WRITERS[suffix])
+        written, content = cv2.imencode(suffix, cv2.cvtColor(image, order), _WRITERS[suffix])
     except cv2.error:  # no pixels, or more than the format can hold
         written = False
     if not written:
-        height, width, _ = image.shape
+        height, width = image.shape[:2]
         raise UserError(f"{name}: {suffix} cannot hold {width} x {height} pixels; cut the image to pieces")
     write_atomically(path, content.tobytes())
 

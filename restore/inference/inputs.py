@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -10,9 +10,11 @@ from torch import Tensor
 from options.base import parse
 from options.errors import UserError
 from restore.data.batches import seeded_generator
+from restore.data.sources.folders import PairedFolders
 from restore.evaluation.metrics import rendered
-from restore.files.images import BadImage, find_images, read_image, to_tensor, to_uint, write_image
+from restore.files.images import BadImage, find_images, read_alpha, read_image, to_tensor, to_uint, write_image
 from restore.inference.restorer import Restorer
+from restore.networks.upsampling import BicubicUpsampling
 from transforms import SRGB, Layout, Pipeline, RawMetadata, Sample
 from transforms.pipeline import check_order
 from transforms.rgb_to_raw import RgbToRawTransform
@@ -46,6 +48,8 @@ class Opened(NamedTuple):
     """(width, height) of the file [px]."""
     depth: np.dtype
     """uint8 or uint16, in which the restored picture is written."""
+    alpha: np.ndarray | None = None
+    """(h, w) of that depth, written beside the restored colours; None: all is opaque."""
 
 
 class Inputs(ABC):
@@ -58,6 +62,8 @@ class Inputs(ABC):
     """Of the restored files."""
     size_note: str | None = None
     """A line for the user where files are not restored at their own size; else None."""
+    keeps_alpha: ClassVar[bool] = False
+    """Whether a picture's alpha channel is written beside the restored colours."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -72,7 +78,8 @@ class Inputs(ABC):
         try:
             picture = read_image(self.folder / file)
             height, width, _ = picture.shape
-            return Opened(*self._images(file, picture), (width, height), picture.dtype)
+            alpha = read_alpha(self.folder / file) if self.keeps_alpha else None
+            return Opened(*self._images(file, picture), (width, height), picture.dtype, alpha)
         except BadImage as mistake:  # names its file
             raise LeftOut(str(mistake)) from None
         except UserError as mistake:
@@ -83,6 +90,8 @@ class Inputs(ABC):
         shown = rendered(restored, opened.metadata, opened.layout)
         tops = range(0, shown.shape[-2], ROWS)
         picture = np.concatenate([to_uint(shown[:, top : top + ROWS], opened.depth) for top in tops])
+        if opened.alpha is not None:
+            picture = np.dstack([picture, _enlarged(opened.alpha, picture.shape[0] // len(opened.alpha))])
         write_image(path, picture)
         return picture.shape[1], picture.shape[0]
 
@@ -125,21 +134,23 @@ class Pictures(Inputs):
     """Pictures restored as they are.
 
     scale   side of the restored picture / side of the picture
-    target  a folder with the clean pictures, of the same names but for the suffix; None: there are none. Of one that
-            is larger by less than `scale` pixels the right and lower edge are cut off
+    target  a folder with the clean pictures, named as PairedFolders pairs them; None: there are none. Of one that is
+            larger by less than `scale` pixels the right and lower edge are cut off
     """
+
+    keeps_alpha = True
 
     def __init__(self, folder: Path, scale: int = 1, target: Path | None = None):
         super().__init__(folder)
         self.scale, self.target = scale, target
         self.size_note = f"restored at {scale} times each side: the model enlarges" if scale > 1 else None
-        self.clean_files = {} if target is None else _by_name(target)
+        self.clean_files = {} if target is None else _partners(folder, target)
 
     def _images(self, file: Path, picture: np.ndarray) -> Images:
         degraded = to_tensor(picture)
         if self.target is None:
             return degraded, None, None, SRGB
-        clean_file = self.clean_files.get(file.with_suffix(""))
+        clean_file = self.clean_files.get(self.folder / file)
         if clean_file is None:
             raise UserError(f"{self.target} has no picture of this name; add it, or give no target")
         clean = to_tensor(read_image(clean_file))
@@ -152,12 +163,22 @@ class Pictures(Inputs):
         return degraded, clean[:, :height, :width], None, SRGB
 
 
-def _by_name(folder: Path) -> dict[Path, Path]:
-    """The image files of the target folder, by their paths inside it without the suffix."""
+def _enlarged(alpha: np.ndarray, scale: int) -> np.ndarray:
+    """An alpha channel (h, w), uint8 or uint16, as (scale * h, scale * w), by bicubic interpolation."""
+    if scale == 1:
+        return alpha
+    enlarged = BicubicUpsampling(1, None, scale)(to_tensor(alpha[..., None])[None])[0]
+    return to_uint(enlarged, alpha.dtype)[..., 0]
+
+
+def _partners(folder: Path, target: Path) -> dict[Path, Path]:
+    """The clean picture of each picture that has one, paired by name as training pairs them."""
     try:
-        return {file.relative_to(folder).with_suffix(""): file for file in find_images(folder)}
+        find_images(target)  # names a folder that is missing or empty
+        pairs = PairedFolders(degraded=str(folder), clean=str(target)).find().photographs
     except UserError as mistake:
         raise UserError(f"target: {mistake}") from None
+    return {degraded.path: clean.path for degraded, clean in pairs}
 
 
 def _at_iso(steps: tuple, iso: int) -> tuple:

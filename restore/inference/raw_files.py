@@ -32,7 +32,7 @@ class RawFiles:
     strength   0 to 1: 0 leaves a file as it was, 1 restores it in full
     profile    of the camera, for a model that has to know the noise, where a file does not tell it
     overwrite  whether files that were written before are replaced
-    tile, overlap  as of a Restorer's call
+    tile, overlap, ensemble  as of a Restorer's call
     Raises UserError if there is no such folder.
     """
 
@@ -46,10 +46,12 @@ class RawFiles:
         overwrite: bool = False,
         tile: int = 512,
         overlap: int = 32,
+        ensemble: bool = False,
     ):
         self.folder, self.restorer, self.overwrite = folder, restorer, overwrite
         self.suffix, self.write = f".{format_}", WRITERS[format_]
-        self.options: dict[str, Any] = {"strength": strength, "profile": profile, "tile": tile, "overlap": overlap}
+        self.options: dict[str, Any] = {"strength": strength, "profile": profile}
+        self.options |= {"tile": tile, "overlap": overlap, "ensemble": ensemble}
         try:
             files = [file for file in files_below(folder) if file.suffix.lower() in RAW_SUFFIXES]
         except UserError as mistake:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from restore.camera.noise_estimate import estimate_noise
 from restore.camera.raw_file import read_raw
 from restore.compute.device import choose_device
 from restore.files.images import BadImage, to_tensor, to_uint
+from restore.inference.ensemble import ORIENTATIONS, TRANSPOSED, UPRIGHT, mean_over, oriented, turned
 from restore.inference.restored_raw import RestoredRaw, known_noise, noise_left
 from restore.networks import build_generator
 from restore.networks.tiles import restore_tiled
@@ -22,7 +24,7 @@ from restore.networks.weights import load_weights, read_state_dict
 from restore.runs.information import Information
 from transforms import NoiseProfile, RawMetadata, pack, unconditioned, unpack
 from transforms.noise.profile import CameraProfile
-from transforms.sensor.bayer import PATTERNS, Pattern, unify_padded
+from transforms.sensor.bayer import PATTERNS, Pattern, rearrange, unify_padded
 from transforms.sensor.cameras import NEUTRAL
 
 Numbers = float | Sequence[float] | np.ndarray | Tensor
@@ -57,7 +59,14 @@ class Restorer:
         self.weights_report = load_weights(network, weights, str(self.path), complete=True)
         self.network = network.to(self.device).to(memory_format=network.memory_format).eval()
 
-    def __call__(self, image: Image, noise: Noise | None = None, tile: int = 512, overlap: int = 32) -> Image:
+    def __call__(
+        self,
+        image: Image,
+        noise: Noise | None = None,
+        tile: int = 512,
+        overlap: int = 32,
+        ensemble: bool = False,
+    ) -> Image:
         """The restored image: a tensor on the same device if a tensor was given, an array if an array was given.
 
         image    a tensor or float array (C, H, W): for a raw model packed raw (4 planes R, G1, G2, B; linear, 0 black,
@@ -67,19 +76,28 @@ class Restorer:
                  was trained with VarianceStabilization or NoiseLevelMap needs it; others do not use it
         tile     a larger image goes through the network in tiles of at most this side [pixels]
         overlap  pixels that two neighbouring tiles share at least
+        ensemble the mean of what the network makes of the image mirrored and turned in all ways that keep its layout:
+                 eight, and of raw at an even scale, where others end with the colours at other sites, two
         Returns (C, scale * H, scale * W), float32; for a picture (scale * H, scale * W, 3) of the same dtype.
         Raises UserError if the channels do not fit the model, or the noise is not given where it is needed.
         """
         if self.layout.raw and not _is_float(image):
             raise UserError(f"image: {image.dtype} given; {self.path} restores linear raw: {LINEAR}")
+        restored = self._ensemble if ensemble else self._restored
         if isinstance(image, Tensor):
-            return self._restored(image, noise, tile, overlap)
+            return restored(image, noise, tile, overlap)
         if image.dtype in (np.uint8, np.uint16):
-            return to_uint(self._restored(to_tensor(image), noise, tile, overlap), image.dtype)
-        return self._restored(torch.from_numpy(np.ascontiguousarray(image)), noise, tile, overlap).numpy()
+            return to_uint(restored(to_tensor(image), noise, tile, overlap), image.dtype)
+        return restored(torch.from_numpy(np.ascontiguousarray(image)), noise, tile, overlap).numpy()
 
     def restore_mosaic(
-        self, mosaic: np.ndarray, pattern: Pattern, noise: Noise | None = None, tile: int = 512, overlap: int = 32
+        self,
+        mosaic: np.ndarray,
+        pattern: Pattern,
+        noise: Noise | None = None,
+        tile: int = 512,
+        overlap: int = 32,
+        ensemble: bool = False,
     ) -> np.ndarray:
         """Restores a whole mosaic of any size and Bayer pattern, with all its pixels.
 
@@ -97,7 +115,10 @@ class Restorer:
             )
         if not _is_float(mosaic):
             raise UserError(f"mosaic: {mosaic.dtype} given; {self.path} restores linear raw: {LINEAR}")
-        padded, window = unify_padded(np.asarray(mosaic, np.float32), pattern)
+        mosaic = np.asarray(mosaic, np.float32)
+        if ensemble:
+            return self._mosaic_ensemble(mosaic, pattern, noise, tile, overlap)
+        padded, window = unify_padded(mosaic, pattern)
         rows, columns = (slice(self.scale * part.start, self.scale * part.stop) for part in window)
         return unpack(self(pack(torch.from_numpy(padded)), noise, tile, overlap)).numpy()[rows, columns]
 
@@ -112,13 +133,14 @@ class Restorer:
         strength: float = 1.0,
         tile: int = 512,
         overlap: int = 32,
+        ensemble: bool = False,
     ) -> RestoredRaw:
         """Restores a raw file: its visible area, as the command restore.test does.
 
         profile   of its camera, for a model that has to know the noise, where the file has no NoiseProfile; without
                   either, the noise is estimated from the file
         strength  0 to 1: the mosaic is (1 - strength) * recorded + strength * restored
-        tile, overlap  as of a call
+        tile, overlap, ensemble  as of a call
         restore.camera.dng.write_dng writes the result. Raises BadImage for a file that cannot be read or whose
         noise is not known to a model that needs it, and UserError where the model or an argument does not fit.
         """
@@ -137,7 +159,8 @@ class Restorer:
                 "give a profile of the camera at this ISO speed (restore.calibrate)",
             )
         linear = source.linear()
-        restored = self.restore_mosaic(linear, source.pattern, noise if noise.known else None, tile, overlap)
+        known = noise if noise.known else None
+        restored = self.restore_mosaic(linear, source.pattern, known, tile, overlap, ensemble)
         left = None
         if self.scale == 1:
             left = noise_left(linear, restored, source, noise, strength) if noise.known else None
@@ -152,12 +175,37 @@ class Restorer:
         if strength < 1 and self.scale > 1:
             raise UserError(f"strength: {strength} given, and {self.path} enlarges {self.scale} times; leave it out")
 
+    def _ensemble(self, image: Tensor, noise: Noise | None, tile: int, overlap: int) -> Tensor:
+        """As _restored, the mean over orientations."""
+        self._check_shape(image)
+        if self.layout.raw:  # whose planes do not mirror alone
+            mosaic = unpack(image.float()).cpu().numpy()
+            restored = self._mosaic_ensemble(mosaic, "RGGB", noise, tile, overlap)
+            return pack(torch.from_numpy(restored)).to(image.device)
+        picture = image.cpu().numpy()
+
+        def restored_as(orientation: int) -> np.ndarray:
+            moved = torch.from_numpy(np.ascontiguousarray(oriented(picture, orientation)))
+            return self._restored(moved, noise, tile, overlap).numpy()
+
+        return torch.from_numpy(mean_over(ORIENTATIONS, restored_as)).to(image.device)
+
+    def _mosaic_ensemble(
+        self, mosaic: np.ndarray, pattern: Pattern, noise: Noise | None, tile: int, overlap: int
+    ) -> np.ndarray:
+        """As restore_mosaic, the mean over orientations."""
+
+        def restored_as(orientation: int) -> np.ndarray:
+            moved, its_pattern = rearrange(mosaic, pattern, partial(oriented, orientation=orientation))
+            its_noise = noise
+            if noise is not None and turned(orientation):
+                its_noise = self._metadata(noise, torch.device("cpu")).turned().noise
+            return self.restore_mosaic(np.ascontiguousarray(moved), its_pattern, its_noise, tile, overlap)
+
+        return mean_over(ORIENTATIONS if self.scale % 2 else (UPRIGHT, TRANSPOSED), restored_as)
+
     def _restored(self, image: Tensor, noise: Noise | None, tile: int, overlap: int) -> Tensor:
-        if image.ndim != 3 or image.shape[0] != self.layout.channels:
-            raise UserError(
-                f"image: the shape {tuple(image.shape)} given does not fit {self.path}, "
-                f"which restores ({self.layout.channels}, H, W)"
-            )
+        self._check_shape(image)
         degraded = image.float()
         if not self.chain.conditioning:
             return restore_tiled(self.network, degraded, tile, overlap)
@@ -166,6 +214,13 @@ class Restorer:
             metadata = step.metadata(metadata)
             degraded = step.network_input(degraded, metadata)
         return unconditioned(restore_tiled(self.network, degraded, tile, overlap), metadata)
+
+    def _check_shape(self, image: Tensor) -> None:
+        if image.ndim != 3 or image.shape[0] != self.layout.channels:
+            raise UserError(
+                f"image: the shape {tuple(image.shape)} given does not fit {self.path}, "
+                f"which restores ({self.layout.channels}, H, W)"
+            )
 
     def _metadata(self, noise: Noise | None, device: torch.device) -> RawMetadata:
         """The noise as the model's conditioning takes it. Raises UserError where it is missing or impossible."""
