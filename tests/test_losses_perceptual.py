@@ -222,7 +222,7 @@ def test_without_file_and_network_the_message_says_what_to_fetch_and_where_to_pu
 
 def test_a_server_that_never_answers_is_given_up(cache, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setattr(backbones, "_url", lambda model: f"http://127.0.0.1:{silent.getsockname()[1]}/a-0.pth")
+        monkeypatch.setattr(backbones, "url_of", lambda model: f"http://127.0.0.1:{silent.getsockname()[1]}/a-0.pth")
         monkeypatch.setattr(backbones, "PATIENCE", 0.3)
         started = time.monotonic()
         with pytest.raises(UserError, match=r"download failed \(.*\); fetch http"):
@@ -245,10 +245,10 @@ def test_missing_weights_are_downloaded_into_torchvisions_cache(published, cache
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=served)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setattr(backbones, "_url", lambda model: f"{address}/{name}")
+        monkeypatch.setattr(backbones, "url_of", lambda model: f"{address}/{name}")
         losses.build({"look": {"class_name": "lpips_squeeze"}}, n_channels=3)
         assert (cache / name).read_bytes() == content
-        monkeypatch.setattr(backbones, "_url", lambda model: f"{address}/squeezenet1_1-00000000.pth")
+        monkeypatch.setattr(backbones, "url_of", lambda model: f"{address}/squeezenet1_1-00000000.pth")
         with pytest.raises(UserError, match="invalid hash value"):
             losses.build({"look": {"class_name": "lpips_squeeze"}}, n_channels=3)
         server.shutdown()

@@ -106,6 +106,21 @@ def test_a_saved_span_holds_the_fused_convolutions_of_its_weights_as_they_are_no
     torch.testing.assert_close(fused(image), network(image), atol=1e-5, rtol=1e-5)
 
 
+def test_fused_weights_are_refused_by_a_span_that_is_to_be_trained():
+    fused = build_generator(SPAN | {"fused": True}).state_dict()
+    with pytest.raises(UserError, match=r"^span\.pth: the file's convolutions are fused, .*; set it to true$"):
+        load_weights(build_generator(SPAN), fused, "span.pth", adapt=True)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_rrdbnet_mirrors_sides_that_are_no_multiple_as_the_published_one_does(scale):
+    network = build_generator(RRDBNET | {"scale": scale})
+    image, multiple = torch.rand(1, 3, 15, 19), 4 // scale
+    padded = torch.nn.functional.pad(image, (0, -19 % multiple, 0, -15 % multiple), mode="reflect")
+    expected = network.core(padded)[..., : 15 * scale, : 19 * scale]
+    torch.testing.assert_close(network(image), expected, atol=0, rtol=0)
+
+
 def old_name(name):
     """ESRGAN's first names."""
     name = re.sub(r"body\.(\d+)\.rdb(\d)\.conv(\d)\.", r"model.1.sub.\1.RDB\2.conv\3.0.", name)

@@ -65,6 +65,8 @@ class Generator(nn.Module, ABC):
     """Whether it trains and restores under autocast to float16 and bfloat16."""
     checkpointing: bool = False
     """Whether `part` keeps little for the gradient."""
+    pad = staticmethod(pad_to_multiple)
+    """What makes the sides multiples of size_multiple."""
     first_layer: ClassVar[str] = ""
     """The name of the weights of the convolution that all planes go into, the only one that knows their number;
     weights for another number can be adapted to it. Empty: none can."""
@@ -90,7 +92,7 @@ class Generator(nn.Module, ABC):
 
     def forward(self, degraded: Tensor) -> Tensor:
         height, width = degraded.shape[-2:]
-        restored = self.core(pad_to_multiple(degraded, self.size_multiple))
+        restored = self.core(self.pad(degraded, self.size_multiple))
         return crop(restored, self.scale * height, self.scale * width)
 
     def part(self, layers: nn.Module, image: Tensor) -> Tensor:
@@ -102,7 +104,10 @@ class Generator(nn.Module, ABC):
         return layers(image)
 
     def own_names(self, state_dict: StateDict) -> StateDict:
-        """Weights from a file under the names of this network, where its authors publish them under others too."""
+        """Weights from a file under the names of this network, where its authors publish them under others too.
+
+        Raises UserError, without naming the file, for weights of another form that would not serve.
+        """
         return state_dict
 
     @abstractmethod

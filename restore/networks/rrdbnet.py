@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from restore.networks.base import Generator, NetworkOptions, StateDict
+from restore.networks.padding import mirror_to_multiple
 
 SHARE = 0.2
 """What each block adds of what it computed to the image that it got."""
@@ -57,6 +58,7 @@ class RRDBNet(Generator):
 
     channels_last = True
     half_precision_safe = True
+    pad = staticmethod(mirror_to_multiple)
     first_layer = "conv_first.weight"
     last_layers = ("conv_last.",)
 

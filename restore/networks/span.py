@@ -11,6 +11,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
+from options.errors import UserError
 from restore.networks.base import Generator, NetworkOptions, StateDict
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
@@ -76,7 +77,12 @@ class SPAN(Generator):
         return self.upsampler(gathered).to(degraded.dtype)
 
     def own_names(self, state_dict: StateDict) -> StateDict:
-        if isinstance(self.conv_1, TrainableConvolution) or "conv_1.sk.weight" not in state_dict:
+        as_trained = "conv_1.sk.weight" in state_dict
+        if isinstance(self.conv_1, TrainableConvolution):
+            if not as_trained and "conv_1.eval_conv.weight" in state_dict:
+                raise UserError("the file's convolutions are fused, and generator.fused is false; set it to true")
+            return state_dict
+        if not as_trained:
             return state_dict
         # Weights as trained, for a network whose convolutions are fused.
         places = [name.removesuffix(".sk.weight") for name in state_dict if name.endswith(".sk.weight")]

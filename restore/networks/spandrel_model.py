@@ -9,12 +9,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from options.base import PathText
 from options.errors import UserError
 from restore.networks.base import Generator, NetworkOptions, Planes
-from restore.networks.padding import crop
+from restore.networks.padding import crop, mirrored
 from restore.networks.weights import check_finite, read_state_dict
 from transforms.sensor.layout import LAYOUTS
 
@@ -83,7 +82,7 @@ class SpandrelNetwork(Generator):
     def forward(self, degraded: Tensor) -> Tensor:
         height, width = degraded.shape[-2:]
         right, below = self.size_requirements.get_padding(width, height)
-        return crop(self.core(_mirrored(degraded, below, right)), self.scale * height, self.scale * width)
+        return crop(self.core(mirrored(degraded, below, right)), self.scale * height, self.scale * width)
 
     def core(self, degraded: Tensor) -> Tensor:
         return self.call(self.network, degraded).to(degraded.dtype)
@@ -96,15 +95,6 @@ class SpandrelNetwork(Generator):
 
     def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
         return self.network.named_parameters(*args, **kwargs)
-
-
-def _mirrored(image: Tensor, below: int, right: int) -> Tensor:
-    """(B, C, H, W) -> (B, C, H + below, W + right), mirrored at its last row and column, and where the image ends its
-    first ones repeated: the padding of spandrel."""
-    height, width = image.shape[-2:]
-    mirrored = min(right, width - 1), min(below, height - 1)
-    image = functional.pad(image, (0, mirrored[0], 0, mirrored[1]), mode="reflect")
-    return functional.pad(image, (0, right - mirrored[0], 0, below - mirrored[1]), mode="replicate")
 
 
 def _described(path: str) -> Any:

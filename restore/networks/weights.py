@@ -149,7 +149,10 @@ def load_weights(
     """
     own = network.state_dict()
     if isinstance(network, Generator):
-        state_dict = network.own_names(state_dict)
+        try:
+            state_dict = network.own_names(state_dict)
+        except UserError as mistake:
+            raise UserError(f"{place}: {mistake}") from None
     matched = [name for name in own if name in state_dict]
     missing = [name for name in own if name not in state_dict]
     unexpected = [name for name in state_dict if name not in own]
