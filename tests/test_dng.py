@@ -112,6 +112,7 @@ def decoded(stream: bytes) -> np.ndarray:
     def number(length):
         nonlocal place
         place += length
+        assert place <= len(bits), "the stream ends too early"
         return int(bits[place - length : place] or "0", 2)
 
     mosaic = np.zeros((height, 2 * width), np.int64)
