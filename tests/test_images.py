@@ -233,6 +233,7 @@ def test_a_faulty_colour_profile_neither_stops_nor_speaks(tmp_path, capfd):
         (tiff(SIXTEEN.transpose(2, 0, 1).copy(), photometric="rgb", planarconfig="separate"), "colour planes apart"),
         (tiff(EIGHT.transpose(2, 0, 1).copy(), photometric="rgb", planarconfig="separate"), "colour planes apart"),
         (tiff(SIXTEEN[..., 0], photometric="miniswhite"), "from white to black"),
+        (tiff(with_alpha(EIGHT), photometric="rgb", extrasamples=["unassalpha"]), "has 8 bits and transparency"),
         (pillow(RGB.convert("LAB"), "tiff"), "has colours that are neither grey nor RGB"),
         (tiff(with_alpha(SIXTEEN), photometric="separated"), "has colours that are neither grey nor RGB"),
         (png_of(40_000, 30_000), "has 40000 x 30000 pixels, and 400 million are the most"),

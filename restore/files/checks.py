@@ -86,7 +86,8 @@ def check_tiff(path: str | Path, data: bytes) -> None:
     """Raises BadImage if the first page is damaged, too large, or of a kind that OpenCV (4.10 to 5.0) misreads.
 
     OpenCV scrambles separate colour planes of 16 bits, and does not notice when planes of 8 bits are cut off. Images of
-    16 bits in which 0 is white are inverted, CMYK of 16 bits is taken for RGB with alpha, and Lab gets wrong colours.
+    16 bits in which 0 is white are inverted, CMYK of 16 bits is taken for RGB with alpha, Lab gets wrong colours, and
+    colours of 8 bits are multiplied with an alpha that they do not contain yet.
     """
     import tifffile
 
@@ -107,6 +108,8 @@ def check_tiff(path: str | Path, data: bytes) -> None:
         raise BadImage(path, "keeps its colour planes apart", "save it with interleaved channels, or as PNG")
     if page.photometric == kinds.MINISWHITE and bits == 16:
         raise BadImage(path, "counts from white to black", "save it as plain grey or RGB, or as PNG")
+    if bits == 8 and tifffile.EXTRASAMPLE.UNASSALPHA in page.extrasamples:
+        raise BadImage(path, "has 8 bits and transparency", "save it as PNG, or without transparency")
     known: set[int] = {kinds.MINISWHITE, kinds.MINISBLACK, kinds.RGB, kinds.PALETTE, kinds.YCBCR}
     if page.photometric not in known | ({kinds.SEPARATED} if bits == 8 else set()):
         raise BadImage(path, "has colours that are neither grey nor RGB", "save it as plain grey or RGB, or as PNG")

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 IMAGE_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp"}
-READER_VERSION = 1
+READER_VERSION = 2
 """Raise it by one when read_image returns other pixels for any file: stored images are then decoded anew."""
 JPEG_QUALITY = 95
 EXIF_ORIENTATION = 274
