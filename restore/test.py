@@ -60,9 +60,10 @@ def main(arguments: Namespace) -> int:
     size_note = inputs.size_note if inputs else None
     _say(*(note for note in (restorer.information.note, size_note) if note))
     if (output / RESULTS).exists():
-        _say(f"{output / RESULTS}: there already; the results in this folder are replaced")
+        _say(f"{output / RESULTS}: there already; replaced when a file has been restored")
 
-    about = {"model": str(restorer.path), "iso": arguments.iso, "size_note": size_note}
+    told = {name: getattr(arguments, name) for name in ("input", "target", "degrade", "iso", "strength", "ensemble")}
+    about = {"model": str(restorer.path), **told, "size_note": size_note}
     results = Results(about, baseline_name(restorer.scale), raw_files.left_out)
     restore = partial(_blended, restorer, arguments)
     lpips = Lpips(restorer.device)
@@ -81,7 +82,7 @@ def main(arguments: Namespace) -> int:
         if results.rows:
             results.write(output)
     if not results.rows:
-        raise UserError(f"--input: none of the {len(files)} pictures can be used:", *results.left_out)
+        raise UserError(f"--input: none of the {len(files)} files was restored:", *results.left_out)
     _say(*results.lines())
     if inputs and not results.measured:
         _say("not measured: give --target or --degrade")
@@ -113,7 +114,7 @@ def _inputs(arguments: Namespace, restorer: Restorer, raw_files: RawFiles) -> In
     try:
         return _pictures(arguments, folder, restorer)
     except UserError as mistake:
-        raise UserError(str(mistake), *raw_files.left_out) from None
+        raise UserError(*raw_files.left_out, str(mistake)) from None
 
 
 def _pictures(arguments: Namespace, folder: Path, restorer: Restorer) -> Inputs:

@@ -126,8 +126,8 @@ def test_a_training_chain_that_degrades_nothing_is_a_mistake(quickstart):
     chain = [{"class_name": "RandomCrop", "h": 32, "w": 32}, {"class_name": "ToTensor2"}]
     path = quickstart(generator={"class_name": "UNet", "n_channels": 3}, transforms_train=chain, transforms_test=chain)
     assert mistakes_of(path) == [
-        f"{path}: {key}: nothing degrades the image, so there is nothing to learn; add an RgbToRawTransform, "
-        f"or train on pairs"
+        f"{path}: {key}: nothing degrades the image, so there is nothing to learn; add a degradation, such as "
+        f"PictureNoise, or train on pairs"
         for key in ("transforms_train", "transforms_test")
     ]
 

@@ -151,7 +151,7 @@ def test_pictures_that_cannot_be_used_are_named_and_left_out(identity, workplace
 def test_a_folder_without_one_usable_picture_is_a_mistake(identity, workplace):
     (workplace / "in").mkdir()
     (workplace / "in/text.png").write_text("no picture")
-    with pytest.raises(UserError, match="--input: none of the 1 pictures can be used"):
+    with pytest.raises(UserError, match="--input: none of the 1 files was restored"):
         restore("--model", identity, "--input", "in", "--output", "out")
 
 

@@ -65,7 +65,8 @@ class Results:
         if self.measured:
             rows[f"mean of {sum(bool(row.restored) for row in self.rows.values())}"] = self.mean()
         width = max(map(len, rows))
-        return [f"{file:<{width}}  {_changes(*metrics.values())}".rstrip() for file, metrics in rows.items()]
+        lines = [f"{file:<{width}}  {_changes(*metrics.values())}".rstrip() for file, metrics in rows.items()]
+        return [*lines[:-1], f"{lines[-1]}  ({self.baseline} -> restored)"] if self.measured else lines
 
     def write(self, folder: Path) -> None:
         """results.json (everything) and results.csv (a row for each picture and the mean).

@@ -16,7 +16,7 @@ from options.errors import UserError
 from options.json_data import read_json
 from options.mistakes import hint_of_own_parts
 from restore.evaluation.validation import ValidationReport
-from restore.networks import GENERATORS, GeneratorOptions
+from restore.networks import GENERATORS, GeneratorOptions, read_state_dict
 from restore.networks.spandrel_model import SpandrelOptions
 from restore.training.option_file import TrainingOptions
 from transforms import LAYOUTS, Layout, Pipeline, TransformOptions
@@ -118,6 +118,7 @@ class Information:
 def _published(weights: Path) -> dict[str, Any]:
     """What an information file of a published model would say. Raises UserError if spandrel does not know it."""
     section = {"class_name": "Spandrel", "weights": str(weights)}
+    read_state_dict(weights)  # a file that cannot be read is no matter of its information file
     try:
         parse(GeneratorOptions, section, "without it")
     except UserError as mistake:

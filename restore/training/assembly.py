@@ -67,7 +67,8 @@ def assemble(
     chains = [transforms.build(stage.transforms_train, "transforms_train") for stage in stages]
     chain_test = transforms.build(options.transforms_test, "transforms_test")
     generator = build_generator(options.generator)
-    say(f"generator: {options.generator.class_name}, {count_parameters(generator):,} parameters")
+    described = f", with the weights of {options.generator.file}" if options.generator.file else ""
+    say(f"generator: {options.generator.class_name}, {count_parameters(generator):,} parameters{described}")
     if options.pretrained_model and not resumed:
         weights = read_state_dict(options.pretrained_model)
         say(f"pretrained_model: {load_weights(generator, weights, options.pretrained_model, adapt=True)}")

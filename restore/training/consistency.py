@@ -17,7 +17,7 @@ from restore.training.optimizers import Optimizer
 from restore.training.savepoints import EarlyStopping
 from restore.training.schedules import ScheduleOptions
 from restore.training.stages import StageOptions
-from transforms import Pipeline
+from transforms import RGGB, Pipeline
 
 CHAINS = {"transforms_train": "training_path", "transforms_test": "testing_path"}
 """The images that each chain is applied to."""
@@ -103,9 +103,11 @@ def _nothing_to_learn(here: str, chain: Pipeline, sources: list[Source], generat
     """Degraded images that equal the clean ones. If the channels differ too, only that is reported."""
     if chain.degrades or chain.layout.channels != generator.n_channels or all(source.paired for source in sources):
         return []
-    return [
-        f"{here}: nothing degrades the image, so there is nothing to learn; add an RgbToRawTransform, or train on pairs"
-    ]
+    if generator.n_channels == RGGB.channels:
+        remedy = "an RgbToRawTransform"
+    else:
+        remedy = "a BicubicDownsample" if generator.scale > 1 else "a degradation, such as PictureNoise"
+    return [f"{here}: nothing degrades the image, so there is nothing to learn; add {remedy}, or train on pairs"]
 
 
 def _unlike_channels(here: str, chain: Pipeline, generator: NetworkOptions) -> list[str]:
