@@ -43,6 +43,8 @@ READER_VERSION = 2
 """Raise it by one when read_image returns other pixels for any file: stored images are then decoded anew."""
 JPEG_QUALITY = 95
 EXIF_ORIENTATION = 274
+PNG_COLOUR_TYPE = 25  # its place in the file
+PNG_WITH_ALPHA = (b"\4", b"\6")  # grey, RGB
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: np.fliplr,
     3: lambda image: np.rot90(image, 2),
@@ -93,11 +95,20 @@ def read_image(path: str | Path) -> np.ndarray:
 
 def read_alpha(path: str | Path) -> np.ndarray | None:
     """The alpha channel of a file that read_image reads, (H, W) of the same type and as upright; None: it has none."""
+    if not _may_have_alpha(_content(path)):
+        return None
     image = _decoded(path, cv2.IMREAD_UNCHANGED)
     if image.ndim != 3 or image.shape[2] != 4:
         return None
     # OpenCV turns what it reads as the EXIF data say, but not what it reads unchanged.
     return np.ascontiguousarray(UPRIGHT.get(_orientation(path), lambda alpha: alpha)(image[..., 3]))
+
+
+def _may_have_alpha(data: bytes) -> bool:
+    """Whether it is worth decoding a file, which was decoded for its colours already, once more."""
+    if data.startswith(PNG):
+        return data[PNG_COLOUR_TYPE : PNG_COLOUR_TYPE + 1] in PNG_WITH_ALPHA
+    return not data.startswith(JPEG)
 
 
 def _orientation(path: str | Path) -> int:

@@ -90,12 +90,10 @@ class RRDBNet(Generator):
 
     def own_names(self, state_dict: StateDict) -> StateDict:
         renamed = {_renamed(name): weights for name, weights in state_dict.items()}
-        first = renamed.get(self.first_layer)
-        if first is not None and first.shape[1] != self.conv_first.in_channels:
-            # Of another scale: its planes are other pixels, though their number alone tells it.
-            others = {self.n_channels * side**2 for side in (1, 2, 4)} - {self.conv_first.in_channels}
-            if first.shape[1] in others:
-                del renamed[self.first_layer]
+        # Of another scale the first layer has other pixels for planes, as their number alone tells.
+        other_scales = {self.n_channels * side**2 for side in (1, 2, 4)} - {self.conv_first.in_channels}
+        if self.first_layer in renamed and renamed[self.first_layer].shape[1] in other_scales:
+            del renamed[self.first_layer]
         return renamed
 
 

@@ -118,10 +118,10 @@ class Information:
 def _published(weights: Path) -> dict[str, Any]:
     """What an information file of a published model would say. Raises UserError if spandrel does not know it."""
     section = {"class_name": "Spandrel", "weights": str(weights)}
-    read_state_dict(weights)  # a file that cannot be read is no matter of its information file
     try:
         parse(GeneratorOptions, section, "without it")
     except UserError as mistake:
+        read_state_dict(weights)  # says by itself where the weights cannot be read, with which no other file would help
         raise UserError(
             f"{weights.with_suffix('.json')}: not there, and it says how to use the model; put the information file "
             f'beside the weights, or write one: {{"generator": {{"class_name": "SCUNet", "n_channels": 3, ...}}}}; '
