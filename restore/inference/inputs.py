@@ -16,6 +16,7 @@ from restore.files.images import BadImage, find_images, read_alpha, read_image, 
 from restore.inference.restorer import Restorer
 from restore.networks.upsampling import BicubicUpsampling
 from transforms import SRGB, Layout, Pipeline, RawMetadata, Sample
+from transforms.images import Pair
 from transforms.pipeline import check_order
 from transforms.rgb_to_raw import RgbToRawTransform
 
@@ -153,14 +154,14 @@ class Pictures(Inputs):
         clean_file = self.clean_files.get(self.folder / file)
         if clean_file is None:
             raise UserError(f"{self.target} has no picture of this name; add it, or give no target")
-        clean = to_tensor(read_image(clean_file))
-        height, width = (self.scale * side for side in degraded.shape[1:])
-        if not (0 <= clean.shape[1] - height < self.scale and 0 <= clean.shape[2] - width < self.scale):
+        target = read_image(clean_file)
+        clean = Pair(picture, target, recorded=True).fitted().clean
+        if clean.shape[:2] != tuple(self.scale * side for side in picture.shape[:2]):
             wanted = "have the same size" if self.scale == 1 else f"be {self.scale} times as wide and as high"
             raise UserError(
-                f"{_size(degraded)} pixels, but {clean_file} has {_size(clean)}; a picture's target must {wanted}"
+                f"{_size(picture)} pixels, but {clean_file} has {_size(target)}; a picture's target must {wanted}"
             )
-        return degraded, clean[:, :height, :width], None, SRGB
+        return degraded, to_tensor(np.asarray(clean)), None, SRGB
 
 
 def _enlarged(alpha: np.ndarray, scale: int) -> np.ndarray:
@@ -205,5 +206,5 @@ def _size_note(chain: Pipeline) -> str | None:
     return None
 
 
-def _size(image: Tensor) -> str:
-    return f"{image.shape[-1]} x {image.shape[-2]}"
+def _size(picture: np.ndarray) -> str:
+    return f"{picture.shape[1]} x {picture.shape[0]}"
