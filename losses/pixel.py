@@ -13,30 +13,37 @@ from losses.structural import MultiScaleStructuralLoss, StructuralLoss
 from losses.term import TermOptions
 
 
-class L1(TermOptions):
-    """Mean absolute difference."""
+class DifferenceOptions(TermOptions):
+    """A term of the differences of single pixels."""
 
     family: ClassVar = "pixel"
+    noise_units: bool = False
+    """Counts each difference in units of the noise's standard deviation at that pixel, so that every ISO speed, and
+    shadows and highlights, weigh alike. For raw images whose noise is known. Use it with a network that has
+    noise_residual; the differences are then near 0.3, so that a weight near 0.05 keeps the usual learning rates."""
+
+
+class L1(DifferenceOptions):
+    """Mean absolute difference."""
+
     class_name: Literal["L1"] = "L1"
 
     def build(self) -> nn.Module:
         return nn.L1Loss()
 
 
-class L2(TermOptions):
+class L2(DifferenceOptions):
     """Mean squared difference."""
 
-    family: ClassVar = "pixel"
     class_name: Literal["L2"] = "L2"
 
     def build(self) -> nn.Module:
         return nn.MSELoss()
 
 
-class Charbonnier(TermOptions):
+class Charbonnier(DifferenceOptions):
     """Mean absolute difference, rounded off near 0: mean of sqrt(difference^2 + epsilon^2) (Lai et al. 2017)."""
 
-    family: ClassVar = "pixel"
     class_name: Literal["Charbonnier"] = "Charbonnier"
     epsilon: Annotated[PositiveFloat, Field(le=1)] = 1e-3
     """Difference below which the term grows as a square [of the white level]; also its value for equal images."""

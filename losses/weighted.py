@@ -7,11 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from losses.adversarial import AdversarialOptions, AdversarialTerm
+from losses.pixel import DifferenceOptions
 from losses.term import TermOptions
-from transforms import RawMetadata
+from options.errors import UserError
+from transforms import RawMetadata, noise_deviation
 
 Metadata = RawMetadata | None
 Render = Callable[[Tensor, Metadata], Tensor]
+LEAST_DEVIATION = 1e-5
+"""Of the noise [1]: about a step of 16 bits. A difference where there is no noise is counted in units of it."""
 
 
 class WeightedLoss(nn.Module):
@@ -101,6 +105,25 @@ class WeightedLoss(nn.Module):
                 "pixel": (restored, clean),
                 "gan": (restored, clean, discriminator),
             }
+            if any(_in_noise_units(self.sections[name]) for name in names):
+                arguments["noise units"] = _over_noise(restored, clean, metadata)
             if any(self.sections[name].family == "feature" for name in names):
                 arguments["feature"] = (self.render(restored, metadata), self.render(clean, metadata))
-            return {name: self.terms[name](*arguments[self.sections[name].family]) for name in names}
+            return {name: self.terms[name](*arguments[_compared(self.sections[name])]) for name in names}
+
+
+def _compared(section: TermOptions) -> str:
+    """The key of what a term compares."""
+    return "noise units" if _in_noise_units(section) else section.family
+
+
+def _in_noise_units(section: TermOptions) -> bool:
+    return isinstance(section, DifferenceOptions) and section.noise_units
+
+
+def _over_noise(restored: Tensor, clean: Tensor, metadata: Metadata) -> tuple[Tensor, Tensor]:
+    """Both images in units of the noise that the clean one would have."""
+    if metadata is None:
+        raise UserError("noise_units: true given, and the noise of sRGB images is not known; leave it out")
+    deviation = noise_deviation(clean, metadata).clamp(min=LEAST_DEVIATION)
+    return restored / deviation, clean / deviation

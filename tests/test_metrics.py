@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from options.errors import UserError
-from restore.evaluation.metrics import MeanMetrics, baseline, luma, measure, psnr, rendered, smallest_side, ssim
+from restore.evaluation.metrics import MeanMetrics, baseline, bias, luma, measure, psnr, rendered, smallest_side, ssim
 from restore.files.images import to_tensor
 from restore.networks.upsampling import BicubicUpsampling
 from transforms import RGGB, SRGB, NoiseProfile, RawMetadata
 from transforms.degradations.resampling import imresize
-from transforms.sensor.cameras import Camera
+from transforms.sensor.cameras import Camera, draw_camera
 from transforms.sensor.rendering import develop
 
 
@@ -26,6 +26,9 @@ def noisy_pair(*shape: int, noise: float = 0.1) -> tuple[Tensor, Tensor]:
     clean = functional.interpolate(torch.rand(1, *shape[-3:], generator=rng), scale_factor=4, mode="bicubic")
     clean = clean[0, :, : shape[-2], : shape[-1]].clamp(0, 1).expand(shape).clone()
     return clean + noise * torch.randn(clean.shape, generator=rng), clean
+
+
+RAW_METRICS, BIASES = ("psnr_raw", "ssim_raw", "psnr_srgb", "ssim_srgb"), ("bias_R", "bias_G1", "bias_G2", "bias_B")
 
 
 def test_psnr_is_20_db_for_an_error_of_a_tenth():
@@ -121,7 +124,7 @@ def test_raw_is_measured_as_it_is_and_as_rendered_for_the_eye():
     estimate, clean = noisy_pair(2, 4, 16, 16)
     camera = Camera(torch.eye(3).expand(2, 3, 3), torch.tensor([[2.0, 1.0, 1.6], [1.0, 1.0, 1.0]]))
     measured = measure(estimate, clean, RawMetadata(camera, NoiseProfile.unknown()), RGGB)
-    assert list(measured) == ["psnr_raw", "ssim_raw", "psnr_srgb", "ssim_srgb"]
+    assert list(measured) == [*RAW_METRICS, *BIASES]
     assert measured["psnr_raw"].tolist() == psnr(estimate, clean).tolist()
     assert measured["ssim_raw"].tolist() == ssim(estimate, clean).tolist()
     seen, meant = develop(estimate, camera), develop(clean, camera)
@@ -188,7 +191,7 @@ def test_a_degraded_mosaic_is_measured_over_its_planes_each_enlarged_at_the_plac
     camera = Camera(torch.eye(3), torch.tensor([2.0, 1.0, 1.6]))
     enlarged = baseline(small, RGGB, 2)
     measured = measure(enlarged, clean, RawMetadata(camera, NoiseProfile.unknown()), RGGB, 2)
-    assert list(measured) == ["psnr_raw", "ssim_raw", "psnr_srgb", "ssim_srgb"]
+    assert list(measured) == [*RAW_METRICS, *BIASES]
     assert measured["psnr_raw"] == psnr(enlarged, clean)
     interpolated = BicubicUpsampling(4, RGGB, 2)(small[None])[0]
     torch.testing.assert_close(enlarged[:, 4:-4, 4:-4], interpolated[:, 4:-4, 4:-4])
@@ -207,3 +210,14 @@ def test_the_smallest_side_can_be_measured_and_no_smaller_one(layout, scale):
     assert all(value.isfinite() for value in measure(whole, whole, metadata, layout, scale).values())
     with pytest.raises(UserError, match="too small for SSIM"):
         measure(small, small, metadata, layout, scale)
+
+
+def test_a_cast_in_the_shadows_is_told_by_the_bias_though_psnr_hides_it():
+    clean = torch.full((2, 4, 16, 16), 0.01)
+    cast = clean + torch.tensor([1e-4, 0, 0, -2e-4])[:, None, None]
+    metadata = RawMetadata(draw_camera("fixed", torch.Generator()), NoiseProfile.unknown())
+    measured = measure(cast[0], clean[0], metadata, RGGB)
+    assert measured["psnr_raw"] > 78
+    assert [float(measured[name]) for name in BIASES] == pytest.approx([0.01, 0, 0, -0.02], abs=1e-5)
+    assert bias(cast, clean).shape == (2, 4)
+    assert bias(clean, torch.zeros_like(clean)).isfinite().all()

@@ -5,7 +5,13 @@ from typing import Annotated, Any
 from options.base import parse
 from options.choices import Choices
 from transforms.base import Transform
-from transforms.conditioning import NoiseLevelMap, VarianceStabilization, unconditioned, unconditioned_degraded
+from transforms.conditioning import (
+    NoiseLevelMap,
+    VarianceStabilization,
+    noise_deviation,
+    unconditioned,
+    unconditioned_degraded,
+)
 from transforms.degradations.bicubic import BicubicDownsample
 from transforms.degradations.blur import Blur
 from transforms.degradations.bsrgan import BsrganDegradation
@@ -74,6 +80,7 @@ __all__ = [
     "TransformOptions",
     "build",
     "demosaic",
+    "noise_deviation",
     "pack",
     "unconditioned",
     "unconditioned_degraded",

@@ -62,8 +62,11 @@ class Transform(Options):
     """Whether it degrades by making the image smaller alone, as CutBlur would do with the clean one."""
     training_only: ClassVar[bool] = False
     """Whether it makes training harder and measuring wrong, so that it belongs into transforms_train alone."""
-    extra_channels: ClassVar[int] = 0
-    """Channels that it adds to the degraded image."""
+
+    @property
+    def extra_channels(self) -> int:
+        """Channels that it adds to the degraded image."""
+        return 0
 
     @property
     def reduction(self) -> int:

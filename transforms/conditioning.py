@@ -60,6 +60,13 @@ class VarianceStabilization(Conditioning):
     """
 
     class_name: Literal["VarianceStabilization"] = "VarianceStabilization"
+    noise_level: bool = False
+    """Adds for each plane a further channel with the noise's standard deviation after the transform, the same number
+    everywhere, since the transform takes away how strong the noise is. A network with noise_residual needs it."""
+
+    @property
+    def extra_channels(self) -> int:
+        return RGGB.channels if self.noise_level else 0
 
     def metadata(self, metadata: RawMetadata) -> RawMetadata:
         shot, read = metadata.noise.shot, metadata.noise.read.clamp(min=LEAST_READ)
@@ -68,7 +75,10 @@ class VarianceStabilization(Conditioning):
 
     def network_input(self, degraded: Tensor, metadata: RawMetadata) -> Tensor:
         noise, dark, bright = _stabilization(metadata)
-        return (anscombe(degraded, *noise) - dark) / (bright - dark)
+        stabilized = (anscombe(degraded, *noise) - dark) / (bright - dark)
+        if not self.noise_level:
+            return stabilized
+        return torch.cat([stabilized, noise_deviation(degraded, metadata).expand_as(degraded)], dim=-3)
 
     def target(self, clean: Tensor, metadata: RawMetadata) -> Tensor:
         noise, dark, bright = _stabilization(metadata)
@@ -83,12 +93,28 @@ class NoiseLevelMap(Conditioning):
     """
 
     class_name: Literal["NoiseLevelMap"] = "NoiseLevelMap"
-    extra_channels: ClassVar[int] = RGGB.channels
+
+    @property
+    def extra_channels(self) -> int:
+        return RGGB.channels
 
     def network_input(self, degraded: Tensor, metadata: RawMetadata) -> Tensor:
-        shot, read = (values[..., None, None] for values in metadata.noise)
-        deviation = (shot * degraded.clamp(min=0) + read).sqrt()
-        return torch.cat([degraded, deviation], dim=-3)
+        return torch.cat([degraded, noise_deviation(degraded, metadata)], dim=-3)
+
+
+def noise_deviation(image: Tensor, metadata: RawMetadata) -> Tensor:
+    """Standard deviation of the noise in each pixel of a raw image, by the image itself: 0 where there is no noise.
+
+    image     (..., 4, h, w): a network's input, target or output, conditioned as the metadata say
+    Returns (..., 4, h, w), or (..., 4, 1, 1) for a stabilised image, whose noise is the same everywhere.
+    """
+    shot, read = (values[..., None, None] for values in metadata.noise)
+    if metadata.stabilization is None:
+        return (shot * image.clamp(min=0) + read).sqrt()
+    (assumed_shot, assumed_read), dark, bright = _stabilization(metadata)
+    # The transform makes it 1 of the noise that it assumes, which is more than there is where there is next to none.
+    share = (shot / 2 + read) / (assumed_shot / 2 + assumed_read)
+    return share.sqrt() / (bright - dark)
 
 
 def unconditioned_degraded(degraded: Tensor, metadata: RawMetadata | None, layout: Layout) -> Tensor:

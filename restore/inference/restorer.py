@@ -210,6 +210,8 @@ class Restorer:
         if not self.chain.conditioning:
             return restore_tiled(self.network, degraded, tile, overlap)
         metadata = self._metadata(noise, image.device)
+        if self.network.noise_residual and not any(bool(values.any()) for values in metadata.noise):
+            return degraded  # as the network leaves it; a stabilising transform and its inverse would round it
         for step in self.chain.conditioning:
             metadata = step.metadata(metadata)
             degraded = step.network_input(degraded, metadata)

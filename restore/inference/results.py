@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from restore.evaluation.metrics import changes
 from restore.files.atomic import make_folder, write_atomically
 from restore.inference.outputs import RESULTS, TABLE, Outputs
 
@@ -65,7 +66,7 @@ class Results:
         if self.measured:
             rows[f"mean of {sum(bool(row.restored) for row in self.rows.values())}"] = self.mean()
         width = max(map(len, rows))
-        lines = [f"{file:<{width}}  {_changes(*metrics.values())}".rstrip() for file, metrics in rows.items()]
+        lines = [f"{file:<{width}}  {changes(*metrics.values())}".rstrip() for file, metrics in rows.items()]
         return [*lines[:-1], f"{lines[-1]}  ({self.baseline} -> restored)"] if self.measured else lines
 
     def write(self, folder: Path) -> None:
@@ -127,18 +128,6 @@ def _mean(pictures: list[Metrics]) -> Metrics:
             if value is not None:
                 finite[name].append(value)
     return {name: fmean(values) if values else None for name, values in finite.items()}
-
-
-def _changes(baseline: Metrics, restored: Metrics) -> str:
-    return "  ".join(
-        f"{name} {_short(name, baseline.get(name))} -> {_short(name, restored[name])}" for name in restored
-    )
-
-
-def _short(name: str, value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:5.2f}" if name.startswith("psnr") else f"{value:.4f}"
 
 
 def _flat(metrics: dict[str, Metrics]) -> dict[str, Any]:

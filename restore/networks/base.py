@@ -1,12 +1,14 @@
 """The base of every generator: the options of its section, and the properties that other code reads."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from options.base import Options
@@ -16,6 +18,8 @@ from transforms.sensor.layout import LAYOUTS, Layout
 StateDict = Mapping[str, Tensor]
 """The weights of a network by their names."""
 Planes = Annotated[PositiveInt, Field(le=1024)]
+LEAST_DEVIATION = 1e-5
+"""Of the noise [1]: about a step of 16 bits."""
 
 
 class NetworkOptions(Options):
@@ -51,6 +55,31 @@ class NetworkOptions(Options):
         raise NotImplementedError
 
 
+class DenoiserOptions(NetworkOptions):
+    """A network that may be told how strong the noise is."""
+
+    noise_residual: bool = False
+    """What the network computes is multiplied by the noise's standard deviation and added to the degraded image: it
+    learns the noise in units of its strength, so that one model serves all ISO speeds, and an image without noise
+    passes unchanged. Use it for every new raw denoiser, with a NoiseLevelMap or a VarianceStabilization with
+    noise_level, and with losses with noise_units. Not for pairs whose noise is not known."""
+
+    @model_validator(mode="after")
+    def _knows_the_noise(self) -> Self:
+        if not self.noise_residual:
+            return self
+        if self.in_channels != 2 * self.n_channels:
+            raise ValueError(
+                f"noise_residual: true given with in_channels {json.dumps(self.in_channels)}; the noise's standard "
+                f"deviation comes in a further plane for each: set in_channels to {2 * self.n_channels}"
+            )
+        if self.scale > 1 or self.use_sigmoid:
+            raise ValueError(
+                "noise_residual: true given with a scale above 1 or use_sigmoid, which it excludes; leave one out"
+            )
+        return self
+
+
 class Generator(nn.Module, ABC):
     """Restores (B, in_channels, H, W) -> (B, n_channels, scale * H, scale * W) of the same dtype, for any H and W.
 
@@ -67,6 +96,9 @@ class Generator(nn.Module, ABC):
     """Whether `part` keeps little for the gradient."""
     pad = staticmethod(pad_to_multiple)
     """What makes the sides multiples of size_multiple."""
+    margin: int = 0
+    """When whole images are restored, they go on so far beyond their edges as their own mirror image [pixels of the
+    degraded image]: there the convolutions see zeros instead, as they do at the edges of training crops."""
     first_layer: ClassVar[str] = ""
     """The name of the weights of the convolution that all planes go into, the only one that knows their number;
     weights for another number can be adapted to it. Empty: none can."""
@@ -74,7 +106,14 @@ class Generator(nn.Module, ABC):
     """What the names of the last layer's weights begin with, in networks of any scale: these alone depend on the planes
     that come out, and on the scale."""
 
-    def __init__(self, n_channels: int, in_channels: int | None = None, scale: int = 1, size_multiple: int = 1):
+    def __init__(
+        self,
+        n_channels: int,
+        in_channels: int | None = None,
+        scale: int = 1,
+        size_multiple: int = 1,
+        noise_residual: bool = False,
+    ):
         super().__init__()
         self.n_channels = n_channels
         """Planes of the restored image."""
@@ -84,6 +123,10 @@ class Generator(nn.Module, ABC):
         """Side of the restored image / side of the degraded one."""
         self.size_multiple = size_multiple
         """H and W are padded to a multiple of this [pixels of the degraded image]."""
+        self.noise_residual = noise_residual
+        """Whether core gives the noise of an image, in units of its standard deviation, and not the restored image."""
+        self.core_channels = self.in_channels + (n_channels if noise_residual else 0)
+        """Planes that core takes."""
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -92,8 +135,13 @@ class Generator(nn.Module, ABC):
 
     def forward(self, degraded: Tensor) -> Tensor:
         height, width = degraded.shape[-2:]
-        restored = self.core(self.pad(degraded, self.size_multiple))
+        padded = self.pad(degraded, self.size_multiple)
+        restored = self._denoised(padded) if self.noise_residual else self.core(padded)
         return crop(restored, self.scale * height, self.scale * width)
+
+    def _denoised(self, degraded: Tensor) -> Tensor:
+        image, deviation = degraded.split(self.n_channels, dim=1)
+        return image + deviation * self.core(torch.cat([image, *in_noise_units(image, deviation)], dim=1))
 
     def part(self, layers: nn.Module, image: Tensor) -> Tensor:
         """layers(image), for a subclass that has the option `checkpointing`: with it, a training keeps no more than the
@@ -112,4 +160,19 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def core(self, degraded: Tensor) -> Tensor:
-        """As forward, for H and W that are multiples of size_multiple."""
+        """As forward, for H and W that are multiples of size_multiple: (B, core_channels, H, W) -> the restored image,
+        or what noise_residual says."""
+
+
+def in_noise_units(image: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+    """What a network is shown of an image's fine detail and of the strength of its noise; both (B, C, H, W).
+
+    image      (B, C, H, W)
+    deviation  the noise's standard deviation in each pixel, of the same shape and unit
+    Returns the difference from the mean of 5 x 5 pixels in units of the noise, compressed so that edges do not drown
+    it (asinh), and ln(deviation) / 5 + 1. In half precision the image itself has 8 bits, fewer than the detail between
+    them that weak noise leaves.
+    """
+    deviation = deviation.clamp(min=LEAST_DEVIATION)
+    mean = functional.avg_pool2d(image, 5, stride=1, padding=2, count_include_pad=False)
+    return ((image - mean) / deviation).asinh(), deviation.log() / 5 + 1

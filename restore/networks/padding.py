@@ -30,6 +30,13 @@ def mirrored(image: Tensor, below: int, right: int) -> Tensor:
     return functional.pad(image, (0, right - across, 0, below - down), mode="replicate")
 
 
+def mirrored_around(image: Tensor, margin: int) -> Tensor:
+    """(B, C, H, W) -> (B, C, H + 2 margin, W + 2 margin), mirrored as by `mirrored` on all four sides."""
+    for _ in range(2):
+        image = mirrored(image.flip(-2, -1), margin, margin)
+    return image
+
+
 def crop(image: Tensor, height: int, width: int) -> Tensor:
     """The upper left part of an image (..., H, W): what it was before pad_to_multiple."""
     return image[..., :height, :width]

@@ -14,14 +14,14 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from restore.networks.base import Generator, NetworkOptions
+from restore.networks.base import DenoiserOptions, Generator
 from restore.networks.upsampling import BicubicUpsampling, UpsamplingTail
 from restore.networks.window_attention import WINDOW, WindowAttention, from_windows, shift_mask, to_windows
 
 Blocks = Annotated[PositiveInt, Field(le=64)]
 
 
-class SCUNetOptions(NetworkOptions):
+class SCUNetOptions(DenoiserOptions):
     """SCUNet (Zhang et al. 2022): convolutions and windowed attention side by side."""
 
     class_name: Literal["SCUNet"] = "SCUNet"
@@ -166,7 +166,8 @@ class SCUNet(Generator):
 
     def __init__(self, options: SCUNetOptions):
         # Sides are halved three times, then cut into windows.
-        super().__init__(options.n_channels, options.in_channels, options.scale, size_multiple=2**3 * WINDOW)
+        size_multiple = 2**3 * WINDOW
+        super().__init__(options.n_channels, options.in_channels, options.scale, size_multiple, options.noise_residual)
         self.checkpointing = options.checkpointing
         self.ending = nn.Sigmoid() if options.use_sigmoid else nn.Identity()
         dim = options.dim
@@ -178,7 +179,7 @@ class SCUNet(Generator):
                 for block in range(options.config[stage])
             ]
 
-        self.m_head = nn.Sequential(nn.Conv2d(self.in_channels, dim, 3, padding=1, bias=False))
+        self.m_head = nn.Sequential(nn.Conv2d(self.core_channels, dim, 3, padding=1, bias=False))
         self.m_down1 = nn.Sequential(*blocks(0, dim), Halving(dim))
         self.m_down2 = nn.Sequential(*blocks(1, 2 * dim), Halving(2 * dim))
         self.m_down3 = nn.Sequential(*blocks(2, 4 * dim), Halving(4 * dim))

@@ -8,6 +8,7 @@ from torch import Tensor
 from options.errors import UserError
 from restore.compute.device import tf32
 from restore.networks.base import Generator
+from restore.networks.padding import mirrored_around
 
 
 @torch.inference_mode()
@@ -22,6 +23,7 @@ def restore_tiled(network: Generator, image: Tensor, tile: int, overlap: int) ->
     tile     longest side of a tile [pixels of the image]. A side of the image that is no longer is not cut
     overlap  pixels that neighbouring tiles share at least, rounded up to size_multiple [pixels of the image]: context
              for the network, and the width over which the tiles are blended
+    The image is mirrored beyond its edges by the network's margin.
     Returns (n_channels, scale * H, scale * W), with a batch of one where one was given; float32, on image's device.
     Raises UserError for a negative overlap, and for a tile that is not larger than the overlap.
     """
@@ -29,6 +31,8 @@ def restore_tiled(network: Generator, image: Tensor, tile: int, overlap: int) ->
     _check(tile, overlap, multiple)
     if image.ndim == 3:
         return restore_tiled(network, image[None], tile, overlap)[0]
+    if network.margin:
+        image = mirrored_around(image, network.margin)
     height, width = image.shape[-2:]
     rows, columns = _spans(height, tile, overlap, multiple), _spans(width, tile, overlap, multiple)
     rows_of_result, columns_of_result = _enlarged(rows, scale), _enlarged(columns, scale)
@@ -41,7 +45,8 @@ def restore_tiled(network: Generator, image: Tensor, tile: int, overlap: int) ->
             restored = network(image[..., slice(*row), slice(*column)].to(device)).float()
             restored = restored * column_weight * row_weight
             result[..., slice(*row_of_result), slice(*column_of_result)] += restored.to(result.device)
-    return result
+    edge = scale * network.margin
+    return result[..., edge : scale * height - edge, edge : scale * width - edge]
 
 
 def _check(tile: int, overlap: int, multiple: int) -> None:

@@ -6,13 +6,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from restore.networks.base import Generator, NetworkOptions
+from restore.networks.base import DenoiserOptions, Generator
 from restore.networks.upsampling import BicubicUpsampling, UpsamplingTail
 
 Width = Annotated[PositiveInt, Field(le=4096)]
 
 
-class UNetOptions(NetworkOptions):
+class UNetOptions(DenoiserOptions):
     """Plain UNet (after Ronneberger et al. 2015): 3x3 convolutions on levels of halved resolution, no normalisation."""
 
     class_name: Literal["UNet"] = "UNet"
@@ -63,15 +63,17 @@ class UNet(Generator):
     half_precision_safe = True
     first_layer = "down_levels.0.0.weight"
     last_layers = ("tail.", "up_tail.")
+    margin = 16
 
     def __init__(self, options: UNetOptions):
         widths, depth = options.widths, options.depth
-        super().__init__(options.n_channels, options.in_channels, options.scale, size_multiple=2 ** (len(widths) - 1))
-        self.residual = options.residual
+        size_multiple = 2 ** (len(widths) - 1)
+        super().__init__(options.n_channels, options.in_channels, options.scale, size_multiple, options.noise_residual)
+        self.residual = options.residual and not options.noise_residual
         self.checkpointing = options.checkpointing
         steps = list(pairwise(widths))  # (fine, coarse) channels of each halving
         self.down_levels = nn.ModuleList(
-            convolutions(width if level else self.in_channels, width, depth) for level, width in enumerate(widths)
+            convolutions(width if level else self.core_channels, width, depth) for level, width in enumerate(widths)
         )
         self.halvings = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
         self.doublings = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in steps)

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from restore.data.batches import Batch
-from restore.evaluation.metrics import baseline_name
+from restore.evaluation.metrics import baseline_name, changes
 from restore.evaluation.validation import ValidationReport
 from restore.runs.card import model_card
 from restore.runs.curves import PICTURE, Curves
@@ -102,10 +102,7 @@ class Logbook:
         self._draw(values, iteration)
         self.trackers.image(PICTURES, report.pictures, iteration)
         self.settle(iteration)
-        gains = ", ".join(
-            f"{name} {report.baseline[name]:.4g} -> {value:.4g}" for name, value in report.restored.items()
-        )
-        gains += f" ({self.baseline} -> restored)" + ", best" * best
+        gains = f"{changes(report.baseline, report.restored)} ({self.baseline} -> restored)" + ", best" * best
         self.say(f"iteration {iteration}/{self.until}: validation loss {report.loss:.5f}, {gains}")
         self.pace = Pace(iteration)  # the speed is that of the training alone
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import losses
 import transforms
+from losses.pixel import DifferenceOptions
 from losses.term import TermOptions
 from options.errors import UserError
 from restore.data.sources import Source
 from restore.evaluation.metrics import smallest_side
-from restore.networks.base import NetworkOptions
+from restore.networks.base import DenoiserOptions, NetworkOptions
 from restore.networks.discriminators import DiscriminatorBase
 from restore.training.optimizers import Optimizer
 from restore.training.savepoints import EarlyStopping
@@ -44,9 +45,11 @@ def contradictions(sections: Mapping[str, Any]) -> list[str]:
         apply(partial(_unlike_scale, chain), chain, path, "generator")
         apply(partial(_without_effect, chain), chain)
         apply(partial(_too_small_for_losses, chain), chain, "losses")
+        apply(partial(_no_noise_level, chain), chain, "generator")
     for path, chain in PATHS.items():
         apply(partial(_unlike_layout, chain, path), chain, path)
         apply(partial(_unfit_pairs, chain, path), chain, path)
+        apply(partial(_noise_not_known, chain, path), chain, path, "losses")
     apply(_unlike_conditioning, "transforms_train", "transforms_test")
     apply(_for_training_alone, "transforms_test")
     apply(_no_batch, "transforms_train", "batch_size")
@@ -172,6 +175,40 @@ def _unfit_pairs(here: str, path: str, chain: Pipeline, sources: list[Source] | 
                     f"{name} has no noise level, and {step.class_name} needs it; remove {step.class_name} from {here}"
                 )
     return found
+
+
+def _no_noise_level(here: str, chain: Pipeline, generator: NetworkOptions) -> list[str]:
+    """A network in units of the noise, without planes that tell the noise's strength."""
+    if not (isinstance(generator, DenoiserOptions) and generator.noise_residual):
+        return []
+    if any(step.extra_channels for step in chain.conditioning):
+        return []
+    return [
+        f"generator.noise_residual: true given, but {here} does not tell how strong the noise is; add a NoiseLevelMap, "
+        f"or a VarianceStabilization with noise_level"
+    ]
+
+
+def _noise_not_known(
+    here: str, path: str, chain: Pipeline, sources: list[Source] | None, terms: Mapping[str, TermOptions]
+) -> list[str]:
+    """Losses in units of the noise, of images whose noise nothing tells."""
+    names = [name for name, term in terms.items() if isinstance(term, DifferenceOptions) and term.noise_units]
+    if not names or sources is None:
+        return []
+    found = []
+    if not chain.layout.raw:
+        found = [f"{here} gives sRGB images"]
+    found += [
+        f"{path}.{number}: {source.class_name} does not tell it"
+        for number, source in enumerate(sources)
+        if chain.layout.raw and source.paired and not source.tells_noise
+    ]
+    return [
+        f"losses.{name}.noise_units: true given, but the noise is not known, as {reason}; leave noise_units out"
+        for name in names
+        for reason in found
+    ]
 
 
 def _without_effect(here: str, chain: Pipeline) -> list[str]:
