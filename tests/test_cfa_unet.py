@@ -69,24 +69,26 @@ def test_what_the_head_gives_is_subtracted_from_the_mosaic_in_its_own_precision(
         assert torch.equal(network(image), image[:, :4] - 0.25)
 
 
-def test_gradients_reach_every_weight_and_a_few_updates_lower_the_loss():
+def test_gradients_reach_every_weight():
     torch.manual_seed(0)
     network = small()
-    clean = torch.rand(4, 4, 4, 4).repeat_interleave(4, -1).repeat_interleave(4, -2)
-    sigma = torch.full_like(clean, 0.1)
-    degraded = torch.cat([clean + sigma * torch.randn_like(clean), sigma], dim=1)
+    network(planes(2, 4, 16, 16)).square().mean().backward()
+    assert all(weights.grad.abs().max() > 0 for weights in network.parameters())
+
+
+def test_updates_teach_it_to_take_noise_away():
+    torch.manual_seed(0)
+    network = small()
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
-    values = []
-    for _ in range(30):
-        loss = (network(degraded) - clean).abs().mean()
+    sigma = torch.full((4, 4, 8, 8), 0.1)
+    clean = torch.rand(4, 4, 1, 1).expand_as(sigma)
+    for _ in range(100):
+        noise = sigma * torch.randn_like(clean)
+        loss = (network(torch.cat([clean + noise, sigma], dim=1)) - clean).abs().mean()
         optimizer.zero_grad()
         loss.backward()
-        values.append(loss.item())
-        if len(values) == 1:
-            assert all(weights.grad.abs().max() > 0 for weights in network.parameters())
         optimizer.step()
-    noise = (degraded[:, :4] - clean).abs().mean().item()
-    assert values[-1] < 0.9 * min(noise, values[0])
+    assert loss < 0.8 * noise.abs().mean()
 
 
 def test_the_network_inside_takes_an_x_trans_mosaic():
