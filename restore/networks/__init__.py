@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from options.base import parse
 from options.choices import Choices
 from restore.networks.base import Generator, NetworkOptions
+from restore.networks.cfa_unet import CfaUNetOptions
 from restore.networks.discriminators import DiscriminatorBase, PatchDiscriminatorOptions, UNetDiscriminatorOptions
 from restore.networks.rrdbnet import RRDBNetOptions
 from restore.networks.scunet import SCUNetOptions
@@ -16,7 +17,14 @@ from restore.networks.unet import UNetOptions
 from restore.networks.weights import load_weights, read_state_dict
 
 GENERATORS = Choices(
-    NetworkOptions, SCUNetOptions, UNetOptions, SRVGGNetCompactOptions, SPANOptions, RRDBNetOptions, SpandrelOptions
+    NetworkOptions,
+    SCUNetOptions,
+    UNetOptions,
+    CfaUNetOptions,
+    SRVGGNetCompactOptions,
+    SPANOptions,
+    RRDBNetOptions,
+    SpandrelOptions,
 )
 GeneratorOptions = Annotated[NetworkOptions, GENERATORS]
 

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from options.base import Options
 from restore.networks.padding import crop, pad_to_multiple
+from transforms.conditioning import Conditioning
 from transforms.sensor.layout import LAYOUTS, Layout
 
 StateDict = Mapping[str, Tensor]
@@ -26,6 +27,8 @@ class NetworkOptions(Options):
     """The section "generator" of an option file; each network adds its own options to these."""
 
     class_name: str
+    needed_conditioning: ClassVar[type[Conditioning] | None] = None
+    """The conditioning that the chains must have, of a network that cannot do without it; None: any, or none."""
     n_channels: Planes
     """Planes of the image: 4 for packed raw (R, G1, G2, B), 3 for sRGB."""
     in_channels: Planes | None = None

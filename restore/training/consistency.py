@@ -42,6 +42,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[str]:
     for chain, path in CHAINS.items():
         apply(partial(_nothing_to_learn, chain), chain, path, "generator")
         apply(partial(_unlike_channels, chain), chain, "generator")
+        apply(partial(_without_needed_conditioning, chain), chain, "generator")
         apply(partial(_unlike_scale, chain), chain, path, "generator")
         apply(partial(_without_effect, chain), chain)
         apply(partial(_too_small_for_losses, chain), chain, "losses")
@@ -117,13 +118,15 @@ def _unlike_channels(here: str, chain: Pipeline, generator: NetworkOptions) -> l
     """Channels of the chain's clean and degraded images that differ from the generator's output and input."""
     found = []
     clean, degraded, channels = chain.layout.channels, chain.in_channels, generator.n_channels
+    needed = generator.needed_conditioning
     if clean != channels:
-        remedy = f"take a model of {clean}" if generator.file else f"set generator.n_channels to {clean}"
+        fixed = "model" if generator.file else "generator" if needed else None
+        remedy = f"take a {fixed} of {clean}" if fixed else f"set generator.n_channels to {clean}"
         remedy += ", or remove the RgbToRawTransform" if chain.layout.raw else ", or add an RgbToRawTransform"
         found.append(
             f"{here}: gives {clean} channels, but generator.n_channels is {channels}{_by(generator)}; {remedy}"
         )
-    if degraded != (generator.in_channels or clean):
+    if degraded != (generator.in_channels or clean) and not needed:
         remedy = f"set it to {degraded}" if degraded != clean else "leave it out"
         if generator.file:
             remedy = (
@@ -134,6 +137,14 @@ def _unlike_channels(here: str, chain: Pipeline, generator: NetworkOptions) -> l
             f"generator.in_channels: {given} given, but {here} gives degraded images of {degraded} channels; {remedy}"
         )
     return found
+
+
+def _without_needed_conditioning(here: str, chain: Pipeline, generator: NetworkOptions) -> list[str]:
+    needed, given = generator.needed_conditioning, next(iter(chain.conditioning), None)
+    if needed is None or isinstance(given, needed):
+        return []
+    place = f"in place of the {given.class_name}" if given else "behind the RgbToRawTransform"
+    return [f"{here}: without the {needed.__name__} that {generator.class_name} needs; put one {place}"]
 
 
 def _unlike_scale(here: str, chain: Pipeline, sources: list[Source], generator: NetworkOptions) -> list[str]:
