@@ -11,7 +11,7 @@ from torch import Generator
 
 from options.base import Options
 from transforms.noise.base import NoiseModel
-from transforms.noise.draws import PerPlane, per_plane
+from transforms.noise.draws import PerPlane, log_uniform, per_plane
 from transforms.noise.sensor import SensorNoise
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -56,6 +56,9 @@ class Dng(NoiseModel):
     """Variance at black level [1]; null for 1e-5 * (iso / 12500)^2. A number, or four per plane."""
     iso_profile: IsoProfile | None = None
     """A camera's noise by ISO speed, in place of shot and read."""
+    jitter: Annotated[float, Field(ge=1, le=100)] = 1.0
+    """Largest factor by which shot and read of an image are stronger or weaker than that, each drawn log-uniformly: of
+    a general model, 3 covers cameras of all makes. 1: none."""
 
     @model_validator(mode="after")
     def _says_it_once(self) -> "Dng":
@@ -68,6 +71,13 @@ class Dng(NoiseModel):
         return self.iso_profile is not None or self.shot is None or self.read is None
 
     def draw(self, iso: float, rng: Generator) -> SensorNoise:
+        noise = self._typical(iso)
+        if self.jitter == 1:
+            return noise
+        shot, read = (log_uniform(1 / self.jitter, self.jitter, rng) for _ in range(2))
+        return SensorNoise(noise.shot * shot, noise.read * read)
+
+    def _typical(self, iso: float) -> SensorNoise:
         if self.iso_profile:
             return self.iso_profile.noise(iso)
         # Shot noise grows as the gain, read noise as its square.
