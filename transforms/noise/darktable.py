@@ -47,7 +47,7 @@ class ProfiledCamera(NamedTuple):
     shot: np.ndarray
     """(n, 3), above 0: of red, green and blue [1]."""
     read: np.ndarray
-    """(n, 3), not below 0 [1]."""
+    """(n, 3), above 0 [1]."""
 
     @property
     def name(self) -> str:
@@ -94,7 +94,7 @@ class Darktable(NoiseModel):
     logarithms being uniform; 1: none. Use 1.25 or so, since the file's numbers are not more exact than that."""
 
     def draw(self, iso: float, rng: Generator) -> SensorNoise:
-        cameras = _chosen(self.path, self.cameras)
+        cameras = _chosen(Path(self.path).absolute(), self.cameras)
         camera = choose([camera for camera in cameras if camera.has(iso)] or cameras, rng)
         shot, read = (values * self._factors(rng) for values in camera.noise(iso))
         return SensorNoise(shot, read)
@@ -136,6 +136,9 @@ def read_noise_profiles(path: str | Path) -> tuple[ProfiledCamera, ...]:
     return _read(Path(path).absolute())
 
 
+_Name = Annotated[str, Field(pattern=r"\S")]
+
+
 class _Lenient(Options):
     """A part of the file, which may have further keys."""
 
@@ -153,12 +156,12 @@ class _Setting(_Lenient):
 
 
 class _Model(_Lenient):
-    model: Annotated[str, Field(min_length=1)]
+    model: _Name
     profiles: list[_Setting]
 
 
 class _Maker(_Lenient):
-    maker: Annotated[str, Field(min_length=1)]
+    maker: _Name
     models: list[_Model]
 
 
@@ -198,23 +201,24 @@ def _camera(maker: str, model: _Model) -> ProfiledCamera | None:
 def _of_mosaic(setting: _Setting) -> np.ndarray:
     """(2, 3): shot and read in the mosaic. The only place where MOSAIC_SIGMA is applied.
 
-    A colour whose a is 0 or below could not be measured: it gets the mean of the others, as all sites of a sensor have
-    the same gain. A b below 0 comes of values that were clipped at black before they were measured, and counts as 0.
+    A colour whose a is 0 or below was not measured: it gets the mean of the others, as all sites of a sensor have the
+    same gain. A b of 0 or below comes of values that were clipped at black before they were measured: the read noise is
+    then that of one electron, about the least that sensors have, whose signal is shot.
     """
     shot, read = MOSAIC_SIGMA**2 * (setting.a, setting.b)
     measured = shot > 0
     shot, read = (np.where(measured, values, values[measured].mean()) for values in (shot, read))
-    return np.stack([shot, read.clip(min=0)])
+    return np.stack([shot, np.where(read > 0, read, shot**2)])
 
 
 @cache
-def _chosen(path: str, names: tuple[str, ...] | None) -> Sequence[ProfiledCamera]:
+def _chosen(path: Path, names: tuple[str, ...] | None) -> Sequence[ProfiledCamera]:
     """The cameras of these names, or all. Cached, as each sample asks for them."""
     known = read_noise_profiles(path)
     return known if names is None else [_called(name, known, path) for name in names]
 
 
-def _called(name: str, known: Sequence[ProfiledCamera], path: str) -> ProfiledCamera:
+def _called(name: str, known: Sequence[ProfiledCamera], path: str | Path) -> ProfiledCamera:
     """The camera of this name; UserError for a name of none, and of more than one."""
     called = [camera for camera in known if camera.is_called(name)]
     if not called:
