@@ -11,7 +11,7 @@ from transforms.noise.draws import Range, log_uniform, uniform
 from transforms.noise.sensor import row_noise
 from transforms.sample import Sample
 from transforms.sensor.layout import RGGB, Layout
-from transforms.sensor.metadata import NoiseProfile, RawMetadata
+from transforms.sensor.metadata import NoiseProfile
 
 
 class SensorDefects(Transform):
@@ -33,8 +33,8 @@ class SensorDefects(Transform):
     cameras of eld black is wrong by up to 0.0004; ansel-denoise is trained with 0.002."""
     white_jitter: Annotated[float, Field(ge=0, le=1)] = 0
     """The white level in use is wrong by a factor from 1 / (1 + white_jitter) to 1 + white_jitter, its logarithm being
-    uniform; likewise in both images. ansel-denoise is trained with about 0.08; raw decoders may be wrong
-    by more for single cameras."""
+    uniform; likewise in both images. ansel-denoise is trained with about 0.08; raw decoders may be
+    wrong by more for single cameras."""
     hot_pixels: Annotated[float, Field(ge=0, le=0.1)] = 0
     """Share of the degraded image's pixels that are brighter than they ought to be, by a share of what is left to
     white, each share being equally likely. Count them in a dark frame of a long exposure; 0.0001 is one pixel in
@@ -71,7 +71,7 @@ class SensorDefects(Transform):
         gain = 1 / (white - black)
         # With x = black + y / gain, shot * x + read is a line in y, too.
         noise = NoiseProfile(shot, (read + shot * black).clamp(min=0)).scaled(gain)
-        metadata: RawMetadata = sample.metadata._replace(noise=noise)
+        metadata = sample.metadata._replace(noise=noise)
         return Sample((degraded - black) * gain, (sample.clean - black) * gain, metadata, sample.layout)
 
 
