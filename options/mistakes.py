@@ -67,6 +67,13 @@ def hint_of_own_parts() -> Iterator[None]:
         raise UserError(*(line + hint * bool(unknown.search(line)) for line in str(error).splitlines())) from None
 
 
+def most_like(given: str, known: list[str]) -> str | None:
+    """The known word that is most like the given one; None where none is near it."""
+    lowered = {word.lower(): word for word in known}
+    near = difflib.get_close_matches(given.lower(), lowered, n=1)
+    return lowered[near[0]] if near else None
+
+
 def shortened(value: Any) -> str:
     """A value as JSON text in ASCII, cut where it is long."""
     return _cut(json.dumps(value, default=str))
@@ -136,9 +143,8 @@ def _is_section(kind: Any) -> bool:
 
 def _suggest(given: str, known: list[str]) -> str:
     """The remedy: the known word that is most like the given one, else all known words."""
-    lowered = {word.lower(): word for word in known}
-    near = difflib.get_close_matches(given.lower(), lowered, n=1)
-    return f'did you mean "{lowered[near[0]]}"?' if near else f"known: {', '.join(known)}"
+    near = most_like(given, known)
+    return f'did you mean "{near}"?' if near else f"known: {', '.join(known)}"
 
 
 def _choices(expected: str) -> list[str]:

@@ -58,6 +58,13 @@ EVERY_TRANSFORM = [
         "psf_sigma": [0.3, 0.8],
         "pooling": "light",
     },
+    {
+        "class_name": "SensorDefects",
+        "black_jitter": 0.002,
+        "white_jitter": 0.1,
+        "hot_pixels": 0.001,
+        "row_noise": [0.1, 0.2],
+    },
     {"class_name": "BicubicDownsample", "scale": 3, "border": "replicate", "rounded": False},
     BLUR,
     {"class_name": "Resize", **SIZES, "scale": 2},

@@ -22,12 +22,13 @@ from transforms.degradations.resize import Resize
 from transforms.downsample import Downsample
 from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomRotate
 from transforms.mixing import CutBlur, CutMix, Mixup
-from transforms.pipeline import Pipeline, check_order
+from transforms.pipeline import Pipeline, check_files, check_order
 from transforms.rgb_to_raw import RgbToRawTransform
 from transforms.sample import Sample, ToTensor2
 from transforms.sensor.layout import LAYOUTS, RGGB, SRGB, Layout
 from transforms.sensor.metadata import NoiseProfile, RawMetadata
 from transforms.sensor.rendering import demosaic, pack, unpack
+from transforms.sensor_defects import SensorDefects
 
 TRANSFORMS = Choices(
     Transform,
@@ -47,6 +48,7 @@ TRANSFORMS = Choices(
     RealEsrganDegradation,
     CutBlur,
     RgbToRawTransform,
+    SensorDefects,
     VarianceStabilization,
     NoiseLevelMap,
     ToTensor2,
@@ -59,11 +61,13 @@ def build(options: list[Any], place: str = "transforms") -> Pipeline:
 
     options  a list as in an option file (dicts), or the finished sections
     place    what the mistakes' lines begin with
-    Raises UserError with a line for each mistake: unknown names, wrong values, a wrong order.
+    Raises UserError with a line for each mistake: unknown names, wrong values, a wrong order, files that cannot be
+    used.
     """
     if not all(isinstance(section, Transform) for section in options):
         options = parse(list[TransformOptions], options, place)
     check_order(options, place)
+    check_files(options, place)
     return Pipeline(tuple(options))
 
 

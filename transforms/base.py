@@ -52,8 +52,6 @@ class Transform(Options):
     """Whether the degraded image differs from the clean one by it, so that there is something to learn."""
     refuses_pairs: ClassVar[str | None] = None
     """Why it cannot take a recorded pair, as the end of "a pair given, and <class_name> ..."; None: it can."""
-    needs_noise: ClassVar[bool] = False
-    """Whether it has to know the noise of the raw image."""
     needs_partner: ClassVar[bool] = False
     """Whether it mixes a second photograph in: then not the transform is called, but its method mix."""
     needs_pair: ClassVar[bool] = False
@@ -67,6 +65,11 @@ class Transform(Options):
     def extra_channels(self) -> int:
         """Channels that it adds to the degraded image."""
         return 0
+
+    @property
+    def needs_noise(self) -> bool:
+        """Whether it has to know the noise of the raw image."""
+        return False
 
     @property
     def reduction(self) -> int:
@@ -97,6 +100,13 @@ class Transform(Options):
 
     def without_effect(self) -> list[str]:
         """Options that were given and have no effect: "field: what was given, why, and the remedy" for each."""
+        return []
+
+    def file_mistakes(self) -> list[str]:
+        """What is wrong with files that it reads to make samples: "field: what is wrong, and the remedy" for each.
+
+        Asked when a chain is built, not when a model is read, since restoring does not need these files.
+        """
         return []
 
     def smallest_input(self, height: int, width: int) -> tuple[int, int]:

@@ -28,7 +28,10 @@ class Conditioning(Transform):
     takes: ClassVar[Stage] = "sample"
     gives: ClassVar[Stage] = "sample"
     layouts: ClassVar[frozenset[Layout]] = frozenset({RGGB})
-    needs_noise: ClassVar[bool] = True
+
+    @property
+    def needs_noise(self) -> bool:
+        return True
 
     def __call__(self, sample: Sample, rng: Generator) -> Sample:
         assert sample.metadata is not None, "a raw sample has metadata"

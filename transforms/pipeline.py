@@ -194,7 +194,15 @@ class Pipeline:
 
     def for_whole_images(self) -> "Pipeline":
         """The chain that degrades a whole photograph, for the model itself to condition: without crops and turns."""
-        return Pipeline(tuple(step for step in self.transforms if not (step.moves or step.needs_noise)))
+        steps = (step for step in self.transforms if not (step.moves or isinstance(step, Conditioning)))
+        return Pipeline(tuple(steps))
+
+
+def check_files(transforms: list[Transform], place: str) -> None:
+    """Raises UserError with a line for each file that a transform needs to make samples and cannot use."""
+    lines = [f"{place}.{n}.{line}" for n, step in enumerate(transforms) for line in step.file_mistakes()]
+    if lines:
+        raise UserError(*lines)
 
 
 def check_order(transforms: list[Transform], place: str) -> None:
@@ -209,7 +217,7 @@ def check_order(transforms: list[Transform], place: str) -> None:
 
 def _misplaced(transforms: list[Transform], place: str) -> list[str]:
     mistakes: list[str] = []
-    maker = maker_place = knowing = degrader = None
+    maker = maker_place = conditioned = degrader = None
     cropped = degraded = False
     for number, step in enumerate(transforms):
         here, name = f"{place}.{number}", step.class_name
@@ -219,9 +227,13 @@ def _misplaced(transforms: list[Transform], place: str) -> list[str]:
         elif step.takes == "sample":
             if maker is None:
                 mistakes.append(f"{here}: {name} works on the raw image; put it behind a RgbToRawTransform")
-            elif step.needs_noise and knowing:
-                mistakes.append(f"{here}: {name} after {knowing}, both for the noise; keep one")
-            knowing = f"{name} at {here}" if step.needs_noise else knowing
+            elif conditioned and isinstance(step, Conditioning):
+                mistakes.append(f"{here}: {name} after {conditioned}, both for the noise; keep one")
+            elif conditioned:
+                mistakes.append(
+                    f"{here}: {name} works on raw values, after {conditioned}, which changes them; move it before"
+                )
+            conditioned = f"{name} at {here}" if isinstance(step, Conditioning) else conditioned
         elif maker is None:
             if step.gives == "sample":
                 maker, maker_place = name, here

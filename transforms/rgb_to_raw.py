@@ -43,11 +43,11 @@ class RgbToRawTransform(Transform):
 
     class_name: Literal["RgbToRawTransform"] = "RgbToRawTransform"
     iso: Iso = 12500
-    """ISO speed for the noise models dng, eld and mixed; of [low, high] one is drawn for each image, its logarithm
-    being uniform."""
+    """ISO speed for the noise models dng, eld, mixed and darktable; of [low, high] one is drawn for each image, its
+    logarithm being uniform."""
     noise_model: NoiseModelOptions = Dng()
-    """dng, unprocessing, eld, gaussian or mixed, or a section with the class_name and parameters of one of these or of
-    profile, the noise of a calibrated camera."""
+    """dng, unprocessing, eld, gaussian or mixed, or a section with the class_name and parameters of one of these, of
+    profile, the noise of a calibrated camera, or of darktable, the noise of any of hundreds of cameras."""
     clean_share: Annotated[float, Field(ge=0, le=1)] = 0
     """Share of the images that get no noise; their shot and read are 0."""
     exposure: Range[Annotated[float, Field(ge=-16, le=16)]] | None = None
@@ -92,6 +92,9 @@ class RgbToRawTransform(Transform):
             *(unused(self, same, "iso") if not self.noise_model.heeds_iso else ()),
             *(unused(self, "nothing is pooled at scale 1", "pooling") if not self._pools else ()),
         ]
+
+    def file_mistakes(self) -> list[str]:
+        return [f"noise_model.{line}" for line in self.noise_model.file_mistakes()]
 
     @property
     def multiple(self) -> int:

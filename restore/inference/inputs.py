@@ -17,7 +17,7 @@ from restore.inference.restorer import Restorer
 from restore.networks.upsampling import BicubicUpsampling
 from transforms import SRGB, Layout, Pipeline, RawMetadata, Sample
 from transforms.images import Pair
-from transforms.pipeline import check_order
+from transforms.pipeline import check_files, check_order
 from transforms.rgb_to_raw import RgbToRawTransform
 
 SEED = 0
@@ -115,6 +115,7 @@ class Photographs(Inputs):
                 f"{restorer.information.note}, which name no degradation; give degraded pictures as they are"
             )
         check_order(list(steps), place)
+        check_files(list(steps), place)
         if not restorer.chain.degrades:
             raise UserError(f"{place}: degrades nothing, so that there is nothing to restore")
         if restorer.chain.scale != restorer.scale:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from options.choices import NAME_ALONE, Choices
 from transforms.noise.base import NoiseModel
+from transforms.noise.darktable import Darktable, camera_noise
 from transforms.noise.dng import Dng, IsoProfile
 from transforms.noise.eld import Eld
 from transforms.noise.gaussian import Gaussian, Mixed
@@ -11,12 +12,13 @@ from transforms.noise.profile import CameraProfile, Profile, read_profile
 from transforms.noise.sensor import SensorNoise, add_noise
 from transforms.noise.unprocessing import Unprocessing
 
-NOISE_MODELS = Choices(NoiseModel, Dng, Unprocessing, Eld, Gaussian, Mixed, Profile, shorthand=NAME_ALONE)
+NOISE_MODELS = Choices(NoiseModel, Dng, Unprocessing, Eld, Gaussian, Mixed, Profile, Darktable, shorthand=NAME_ALONE)
 NoiseModelOptions = Annotated[NoiseModel, NOISE_MODELS]
 
 __all__ = [
     "NOISE_MODELS",
     "CameraProfile",
+    "Darktable",
     "Dng",
     "Eld",
     "Gaussian",
@@ -28,5 +30,6 @@ __all__ = [
     "SensorNoise",
     "Unprocessing",
     "add_noise",
+    "camera_noise",
     "read_profile",
 ]

@@ -23,6 +23,10 @@ class NoiseModel(Options):
         """The noise of one image, on the CPU. A model whose strength is fixed ignores the ISO speed."""
         raise NotImplementedError
 
+    def file_mistakes(self) -> list[str]:
+        """As of a transform (transforms.base.Transform.file_mistakes)."""
+        return []
+
     @model_serializer(mode="wrap")
     def _name_alone(self, section: SerializerFunctionWrapHandler) -> Any:
         """Writes a model with default values as its name alone, as an option file may."""

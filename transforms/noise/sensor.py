@@ -57,12 +57,21 @@ def add_noise(clean: Tensor, noise: SensorNoise, rng: Generator) -> Tensor:
     if noise.tukey_shape is not None:
         degraded += noise.read.sqrt() * tukey_lambda(clean.shape, noise.tukey_shape, rng)
     if noise.row_noise is not None:
-        # R and G1 lie in one row of the mosaic, G2 and B in the next.
-        rows = torch.randn((*clean.shape[:-3], 2, clean.shape[-2], 1), generator=rng, device=clean.device)
-        degraded += noise.row_noise * rows.repeat_interleave(2, dim=-3)
+        degraded += row_noise(clean, noise.row_noise, rng)
     if noise.step is not None:
         # Uniform, as in the ELD model: so rounding errors are distributed where other noise is half a step or more.
         degraded += noise.step * (torch.rand(clean.shape, generator=rng, device=clean.device) - 0.5)
     if noise.colour_bias is not None:
         degraded += noise.colour_bias
     return degraded
+
+
+def row_noise(image: Tensor, deviation: Tensor, rng: Generator) -> Tensor:
+    """What all pixels of a row have in common: Gaussian, (..., 4, h, 1).
+
+    image      (..., 4, h, w), whose rows, device and type it is for
+    deviation  (..., 4, 1, 1) standard deviation, in the image's unit
+    """
+    # R and G1 lie in one row of the mosaic, G2 and B in the next.
+    rows = torch.randn((*image.shape[:-3], 2, image.shape[-2], 1), generator=rng, device=image.device)
+    return deviation * rows.repeat_interleave(2, dim=-3)
