@@ -146,3 +146,13 @@ def test_mixed_draws_camera_noise_white_noise_and_both_up_to_half_as_strong_agai
 def test_gaussian_noise_is_equally_strong_at_every_level_and_iso():
     noise = Gaussian(sigma=0.1).draw(100, generator())
     assert_close(torch.stack(noise.profile()), torch.tensor([[0.0] * 4, [0.01] * 4]))
+
+
+def test_jitter_covers_noise_up_to_its_factor_of_shot_and_read_each_by_itself():
+    draws = [Dng(jitter=3).draw(12500, generator(seed)) for seed in range(400)]
+    shot, read = (torch.stack([getattr(draw, name)[0] for draw in draws]) for name in ("shot", "read"))
+    for values, typical in ((shot / 3e-3, 1), (read / 1e-5, 1)):
+        assert 1 / 3 - 1e-4 <= values.min() < 0.35 * typical
+        assert 2.85 * typical < values.max() <= 3 + 1e-4
+        assert values.log().mean().abs() < 0.1
+    assert abs(float(torch.corrcoef(torch.stack([shot, read]).log())[0, 1])) < 0.15

@@ -42,8 +42,14 @@ def test_a_models_name_stands_for_its_defaults_and_stays_a_name(name):
 @pytest.mark.parametrize(
     "section",
     [
-        {"class_name": "dng", "shot": 0.01, "read": [1e-5, 2e-5, 3e-5, 4e-5], "iso_profile": None},
-        {"class_name": "dng", "shot": None, "read": None, "iso_profile": {**BY_ISO, "D": [1e-7, 2e-7, 3e-7, 4e-7]}},
+        {"class_name": "dng", "shot": 0.01, "read": [1e-5, 2e-5, 3e-5, 4e-5], "iso_profile": None, "jitter": 1.0},
+        {
+            "class_name": "dng",
+            "shot": None,
+            "read": None,
+            "iso_profile": {**BY_ISO, "D": [1e-7, 2e-7, 3e-7, 4e-7]},
+            "jitter": 3.0,
+        },
         {"class_name": "eld", "camera": "virtual", "read_noise": "gaussian"},
         {"class_name": "gaussian", "sigma": 0.1},
         {"class_name": "mixed", "sigma": 0.1},

@@ -49,7 +49,7 @@ EVERY_TRANSFORM = [
     {
         "class_name": "RgbToRawTransform",
         "iso": 3200,
-        "noise_model": {"class_name": "dng", "shot": 0.01, "read": 0.002, "iso_profile": None},
+        "noise_model": {"class_name": "dng", "shot": 0.01, "read": 0.002, "iso_profile": None, "jitter": 2.0},
         "clean_share": 0.1,
         "exposure": [-1, 1],
         "wb_gains_mode": "uniform",
@@ -102,7 +102,7 @@ EVERY_TRANSFORM = [
         "final_blur": BLUR,
         "final_jpeg": JPEG,
     },
-    {"class_name": "VarianceStabilization"},
+    {"class_name": "VarianceStabilization", "noise_level": True},
     {"class_name": "NoiseLevelMap"},
     {"class_name": "ToTensor2"},
 ]

@@ -9,7 +9,7 @@ from transforms.base import Stage, Transform
 from transforms.sample import Sample
 from transforms.sensor.anscombe import algebraic_inverse, anscombe, exact_unbiased_inverse, expected_anscombe
 from transforms.sensor.layout import RGGB, Layout
-from transforms.sensor.metadata import NoiseProfile, RawMetadata
+from transforms.sensor.metadata import RawMetadata, Stabilization
 
 LEAST_SHOT, LEAST_READ = 1e-6, 1e-12
 """Less noise than any sensor has: where a sample has less, the transform is computed for these."""
@@ -74,7 +74,8 @@ class VarianceStabilization(Conditioning):
     def metadata(self, metadata: RawMetadata) -> RawMetadata:
         shot, read = metadata.noise.shot, metadata.noise.read.clamp(min=LEAST_READ)
         shot = torch.maximum(shot.clamp(min=LEAST_SHOT), read * LEAST_RATIO)
-        return metadata._replace(stabilization=NoiseProfile(shot, read))
+        black, white = expected_anscombe(torch.stack([torch.zeros_like(shot), torch.ones_like(shot)]), shot, read)
+        return metadata._replace(stabilization=Stabilization(shot, read, black, white))
 
     def network_input(self, degraded: Tensor, metadata: RawMetadata) -> Tensor:
         noise, dark, bright = _stabilization(metadata)
@@ -142,8 +143,7 @@ def unconditioned(image: Tensor, metadata: RawMetadata | None) -> Tensor:
 
 
 def _stabilization(metadata: RawMetadata) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
-    """(shot, read) of the transform, and the means of black and white after it. Each (..., 4, 1, 1)."""
+    """(shot, read) of the transform, and what black and white become. Each (..., 4, 1, 1)."""
     assert metadata.stabilization is not None, "VarianceStabilization sets it"
-    shot, read = (values[..., None, None] for values in metadata.stabilization)
-    dark, bright = (expected_anscombe(torch.full_like(shot, signal), shot, read) for signal in (0, 1))
-    return (shot, read), dark, bright
+    shot, read, black, white = (values[..., None, None] for values in metadata.stabilization)
+    return (shot, read), black, white

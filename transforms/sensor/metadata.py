@@ -35,13 +35,24 @@ class NoiseProfile(NamedTuple):
         return NoiseProfile(self.shot * gain, self.read * gain**2)
 
 
+class Stabilization(NamedTuple):
+    """The Anscombe transform that an image went through, and what black and white became: all (..., 4)."""
+
+    shot: Tensor
+    read: Tensor
+    """Of the noise that it makes equally strong, both positive."""
+    black: Tensor
+    white: Tensor
+    """Means of the transform over the noise of these signals. The image was then scaled so that they are 0 and 1."""
+
+
 class RawMetadata(NamedTuple):
     """The camera and the noise of a raw image, or of a batch of them, each tensor with the batch's leading shape."""
 
     camera: Camera
     noise: NoiseProfile
-    stabilization: NoiseProfile | None = None
-    """Of the Anscombe transform that the images went through; None: they are as recorded."""
+    stabilization: Stabilization | None = None
+    """None: the images are as recorded."""
 
     def turned(self) -> "RawMetadata":
         """Of the image turned by a quarter: the green in the rows of R becomes the green in the rows of B."""
