@@ -44,6 +44,6 @@ class Grain(Transform):
         shared, own = (torch.randn((*picture.shape[:2], planes), generator=rng).numpy() for planes in (1, 3))
         grain: np.ndarray = sqrt(common) * shared + sqrt(1 - common) * own
         if sigma > 0.25:  # a narrower blur changes nothing
-            grain = cv2.GaussianBlur(grain, (5, 5), sigma)
-            grain /= float(grain.std())
+            blurred = np.asarray(cv2.GaussianBlur(grain, (5, 5), sigma), np.float32)
+            grain = blurred / blurred.std()
         return np.clip(picture + deviation * grain, 0, 1)
