@@ -131,6 +131,17 @@ def test_resized_crops_have_all_scales_that_the_image_allows():
     assert 0.4 < np.mean(np.array(factors) < 5**0.5) < 0.6, "the logarithm is uniform"
 
 
+def test_of_several_windows_the_one_with_the_most_detail_is_taken():
+    image = np.full((64, 640, 3), 128, np.uint8)
+    image[:, 320:] = noise(64, 320)
+    shares = {}
+    for candidates in (1, 3):
+        crop, rng = RandomResizedCrop(h=32, w=32, shrink=(1.0, 1.0), candidates=candidates), generator()
+        shares[candidates] = np.mean([crop(image, rng).std() > 0.1 for _ in range(200)])
+    assert 0.4 < shares[1] < 0.6
+    assert 0.8 < shares[3] < 0.95  # 1 - 0.5^3, and half as much again of the windows that reach over the border
+
+
 def test_grain_has_the_deviation_that_was_asked_for_and_belongs_to_the_clean_image():
     grey, grain = np.full((64, 64, 3), 128, np.uint8), Grain(probability=1.0, deviation=(0.02, 0.02))
     for seed in range(5):

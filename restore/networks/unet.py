@@ -87,7 +87,7 @@ class UNet(Generator):
         self.up_levels = nn.ModuleList(layers(fine, fine, depth) for fine, _ in steps)
         self.upsampling: nn.Module = nn.Identity()
         if self.scale == 1:
-            self.tail = nn.Conv2d(widths[0], self.n_channels, 3, padding=1)
+            self.tail = nn.Conv2d(widths[0], self.core_outputs, 3, padding=1)
         else:
             self.up_tail = UpsamplingTail(widths[0], self.n_channels, self.scale)
             self.upsampling = BicubicUpsampling(self.n_channels, options.layout, self.scale)
@@ -117,7 +117,11 @@ def convolutions(channels_in: int, channels_out: int, depth: int) -> nn.Sequenti
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with a ReLU between them, added to what goes in. (B, channels, H, W) both ways."""
+    """Two 3x3 convolutions with a ReLU between them, added to what goes in. (B, channels, H, W) both ways.
+
+    The second begins at 0, so that a new network is as shallow as its other layers, and trains at high learning rates
+    (Zhang et al., Fixup Initialization, 2019).
+    """
 
     def __init__(self, channels: int):
         super().__init__()
@@ -126,6 +130,8 @@ class ResidualBlock(nn.Module):
             nn.ReLU(inplace=True),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
+        nn.init.zeros_(self.layers[-1].weight)
+        nn.init.zeros_(self.layers[-1].bias)
 
     def forward(self, features: Tensor) -> Tensor:
         return features + self.layers(features)
