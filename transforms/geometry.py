@@ -85,14 +85,17 @@ class RandomResizedCrop(Crop):
     def __call__(self, image: Image, rng: Generator) -> Image:
         assert not isinstance(image, Pair | Mosaic), "Pipeline.check refuses them"
         windows = [self._window(image, rng) for _ in range(self.candidates)]
-        return max(windows, key=_detail) if len(windows) > 1 else windows[0]
+        chosen = max(windows, key=lambda window: _detail(self._reduced(window))) if self.candidates > 1 else windows[0]
+        return self._reduced(unit_range(chosen))
 
     def _window(self, image: One, rng: Generator) -> np.ndarray:
         largest = min(self.shrink[1], image.shape[0] / self.h, image.shape[1] / self.w)
         factor = log_uniform(self.shrink[0], max(largest, self.shrink[0]), rng)
         height, width = int(self.h * factor), int(self.w * factor)
         top, left = _draw(image.shape[0] - height + 1, rng), _draw(image.shape[1] - width + 1, rng)
-        window = unit_range(image[top : top + height, left : left + width])
+        return np.asarray(image[top : top + height, left : left + width])
+
+    def _reduced(self, window: np.ndarray) -> np.ndarray:
         return cv2.resize(window, (self.w, self.h), interpolation=cv2.INTER_AREA)
 
     def smallest_input(self, height: int, width: int) -> tuple[int, int]:
@@ -137,8 +140,8 @@ class RandomRotate(Transform):
 
 
 def _detail(picture: np.ndarray) -> float:
-    """Mean difference of neighbouring pixels of sRGB (H, W, 3): how much detail it has."""
-    green = picture[..., 1]
+    """Mean difference of neighbouring pixels of an image (H, W, 3): how much detail it has."""
+    green = picture[..., 1].astype(np.float32)
     return float(np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean())
 
 
