@@ -112,9 +112,8 @@ def raw_denoise(path, cfa, pattern, black, white, attributes=None):
                 (2 * overlap + own_rows - top)[:, None],
                 2 * overlap + own_columns - left,
             ]
-            weight = (
-                seam(own_rows, top, bottom, 2 * overlap, *has[:2])[:, None]
-                * seam(own_columns, left, right, 2 * overlap, *has[2:])
+            weight = seam(own_rows, top, bottom, 2 * overlap, *has[:2])[:, None] * seam(
+                own_columns, left, right, 2 * overlap, *has[2:]
             )
             values[place] += weight * (picked * span[place] + level[place])
             sums[place] += weight

@@ -158,7 +158,7 @@ def test_texture_adds_little_to_the_estimate_and_takes_nothing_away(iso, most):
     shot, read = NoiseEstimate()(tile[None])
     levels = torch.linspace(0.05, 0.5, 5)
     ratio = ((shot[0] * levels + read[0]) / (noise.shot[0] * levels + noise.read[0])).sqrt()
-    assert 0.9 < ratio.min()
+    assert ratio.min() > 0.9
     assert ratio.max() < most
 
 
@@ -190,9 +190,7 @@ def test_a_tile_that_tells_no_noise_stays_as_it_is_or_near(told, kind):
     assert np.abs(output[0, 0, ::2, ::2] - tile[0, 0]).max() < 0.1
 
 
-@pytest.mark.parametrize(
-    ("scale", "stem", "task"), [(1, "model", "denoise"), (2, "model_x2", "upscale"), (4, "model_x4", "upscale")]
-)
+@pytest.mark.parametrize(("scale", "stem", "task"), [(1, "model", "denoise"), (4, "model_x4", "upscale")])
 def test_a_model_of_pictures_becomes_one_for_developed_pictures(tmp_path, scale, stem, task):
     model = load_model(identity_model(tmp_path / "model.pth", [TO_TENSOR], scale=scale), "cpu")
     write_darktable(model, tmp_path / "rgb.dtmodel", CARD, tile=192)
@@ -211,10 +209,18 @@ def identity_of(folder, **model):
 @pytest.mark.parametrize(
     ("model", "arguments", "reason"),
     [
-        ({"n_channels": 4, "scale": 2, "chain": [TO_RAW, TO_TENSOR]}, {}, "enlarges mosaics 2 times, and darktable's raw"),
+        (
+            {"n_channels": 4, "scale": 2, "chain": [TO_RAW, TO_TENSOR]},
+            {},
+            "enlarges mosaics 2 times, and darktable's raw",
+        ),
         ({"scale": 3}, {}, "enlarges 3 times, and darktable 2 or 4 times; take another model"),
         ({}, {"tile": 200}, "tile: 200 given; give a multiple of 64 from 192 on, such as 512"),
-        ({"n_channels": 4, "chain": [TO_RAW, TO_TENSOR]}, {"tile": 64}, "tile: 64 given; give a multiple of 64 from 128"),
+        (
+            {"n_channels": 4, "chain": [TO_RAW, TO_TENSOR]},
+            {"tile": 64},
+            "tile: 64 given; give a multiple of 64 from 128",
+        ),
         ({}, {"noise": (1e-3, 1e-5)}, "does not use it; leave it out"),
     ],
 )

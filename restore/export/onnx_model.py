@@ -47,7 +47,10 @@ def write_onnx(restorer: Restorer, path: Path) -> list[str]:
     multiple = restorer.network.size_multiple
     unit = -(-SIDE // multiple) * multiple
     sizes = [(unit, 2 * unit), (2 * unit, unit), (3 * unit, 2 * unit)]
-    model, lines = _for_any_size(restorer, sizes[-1]), [f"sides: any multiples of {multiple}"]
+    model, lines = (
+        _for_any_size(restorer, sizes[-1]),
+        [f"sides: any{f' multiples of {multiple}' if multiple > 1 else ''}"],
+    )
     if model is None:
         side = -(-FIXED_SIDE // multiple) * multiple
         sizes = [(side, side)]
