@@ -9,11 +9,15 @@ if TYPE_CHECKING:
     from restore.inference.restorer import Restorer
 
 
-def load_model(run_or_pth: str | Path, device: str | None = None) -> Restorer:
+GENERAL_MODEL = Path(__file__).parents[1] / "model_zoo" / "raw_denoise_general"
+"""The raw denoiser that comes with the suite, for any Bayer camera."""
+
+
+def load_model(run_or_pth: str | Path | None = None, device: str | None = None) -> Restorer:
     """A trained model, ready to use: restore.inference.restorer.Restorer says how.
 
     run_or_pth  a run's folder (its best model), or a .pth or .safetensors: with its information file beside it, or
-                without one a published model that spandrel knows
+                without one a published model that spandrel knows; None: the raw denoiser that comes with the suite
     device      "cpu", "cuda", "cuda:1", "mps"; None: the best there is
     Raises UserError if a file is missing or does not fit.
     """
@@ -21,4 +25,4 @@ def load_model(run_or_pth: str | Path, device: str | None = None) -> Restorer:
         Restorer,  # torch takes seconds to import, and the commands' --help must not wait
     )
 
-    return Restorer(run_or_pth, device)
+    return Restorer(GENERAL_MODEL if run_or_pth is None else run_or_pth, device)

@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from options.errors import UserError
-from restore import load_model
+from restore import GENERAL_MODEL, load_model
 from restore.compute.device import describe_device
 from restore.evaluation.metrics import baseline, baseline_name, measure
 from restore.evaluation.perceptual import Lpips
@@ -56,7 +56,8 @@ def main(arguments: Namespace) -> int:
         files = sorted([*raw_files.files, *(inputs.files if inputs else ())])
         names = output_names(files, lambda file: raw_files.suffix if file in raw_files.files else Inputs.suffix)
         _check_outputs(arguments, names)
-    _say(describe_device(restorer.device), f"model: {restorer.path}, {restorer.weights_report}")
+    chosen = "" if arguments.model else " (no --model given: the raw denoiser that comes with the suite)"
+    _say(describe_device(restorer.device), f"model: {restorer.path}, {restorer.weights_report}{chosen}")
     size_note = inputs.size_note if inputs else None
     _say(*(note for note in (restorer.information.note, size_note) if note))
     if (output / RESULTS).exists():
@@ -204,7 +205,7 @@ def _check_folders(arguments: Namespace) -> None:
     for flag in ("model", "input", "target", "output"):
         if getattr(arguments, flag) is not None and not getattr(arguments, flag).strip():
             raise UserError(f"--{flag}: empty; give a folder, or check the shell variable that it comes from")
-    output, model = Path(arguments.output).resolve(), Path(arguments.model).resolve()
+    output, model = Path(arguments.output).resolve(), Path(arguments.model or GENERAL_MODEL).resolve()
     if output.is_relative_to(model) or (model.is_file() and output == model.parent):
         raise UserError(f"--output: {arguments.output} is the model's own folder, or lies in it; name another")
     for flag in ("input", "target"):

@@ -16,14 +16,39 @@ ROOT = Path(__file__).parents[1]
 OPTION_FILES = sorted(path for path in (ROOT / "options").glob("*.json") if path.name != "schema.json")
 
 
+TO_RAW = {"class_name": "RgbToRawTransform", "iso": 12500, "noise_model": "dng", "wb_gains_mode": "normal"}
+PLAIN = {
+    "name": "plain",
+    "generator": {"class_name": "UNet", "n_channels": 4},
+    "losses": {"pixel": {"class_name": "L1", "weight": 1}},
+    "training_path": ["training_data/sample/train"],
+    "testing_path": ["training_data/sample/val"],
+    "transforms_train": [
+        {"class_name": "RandomCrop", "h": 128, "w": 128},
+        {"class_name": "RandomFlip"},
+        {"class_name": "RandomRotate"},
+        TO_RAW,
+        {"class_name": "ToTensor2"},
+    ],
+    "transforms_test": [{"class_name": "CenterCrop", "h": 256, "w": 256}, TO_RAW, {"class_name": "ToTensor2"}],
+    "batch_size": 8,
+    "crops_per_photograph": 401,
+    "total_epochs": 12,
+    "total_iterations": 3000,
+    "validate_every": 250,
+    "optimizer": {"class_name": "Adam", "initial_learning_rate": 0.001},
+    "scheduler": {"class_name": "ReduceLROnPlateau", "factor": 0.5, "patience": 1, "min_lr": 1e-05},
+}
+"""A raw denoiser without anything that tells it the noise."""
+
+
 @pytest.fixture
-def quickstart(tmp_path):
-    """Writes a changed copy of options/quickstart.json and returns its path."""
+def plain(tmp_path):
+    """Writes a changed copy of these options and returns its path."""
 
     def write(**changes):
-        data = json.loads((ROOT / "options/quickstart.json").read_text())
         path = tmp_path / "options.json"
-        path.write_text(json.dumps(data | changes))
+        path.write_text(json.dumps(PLAIN | changes))
         return path
 
     return write
@@ -50,8 +75,8 @@ def test_schema_documents_every_key_and_refuses_unknown_ones():
             assert name in ("class_name", "$schema") or field.get("description"), f"{section['title']}.{name}"
 
 
-def test_all_mistakes_are_reported_at_once_each_with_place_value_and_remedy(quickstart):
-    path = quickstart(
+def test_all_mistakes_are_reported_at_once_each_with_place_value_and_remedy(plain):
+    path = plain(
         generator={"class_name": "UNet", "n_chanels": 4},
         losses={"pixel": {"class_name": "L1", "weight": -2}, "second": {"class_name": "Charbonier"}},
         optimizer={"class_name": "Adam", "learning_rate": 1e-3},
@@ -73,17 +98,17 @@ def test_all_mistakes_are_reported_at_once_each_with_place_value_and_remedy(quic
 
 
 @pytest.mark.parametrize("key", ["transforms_train", "transforms_test"])
-def test_unknown_key_inside_a_transform_is_a_mistake(quickstart, key):
-    path = quickstart(**{key: [{"class_name": "RandomCrop", "h": 8, "w": 8, "size": 3}, {"class_name": "ToTensor2"}]})
+def test_unknown_key_inside_a_transform_is_a_mistake(plain, key):
+    path = plain(**{key: [{"class_name": "RandomCrop", "h": 8, "w": 8, "size": 3}, {"class_name": "ToTensor2"}]})
     assert f"{path}: {key}.0.size: unknown key (given 3); known: class_name, h, w" in mistakes_of(path)
 
 
-def test_text_for_a_number_is_refused_rather_than_converted(quickstart):
-    assert any("total_epochs" in line for line in mistakes_of(quickstart(total_epochs="30")))
+def test_text_for_a_number_is_refused_rather_than_converted(plain):
+    assert any("total_epochs" in line for line in mistakes_of(plain(total_epochs="30")))
 
 
-def test_one_folder_given_where_a_list_is_wanted_is_shown_as_a_list(quickstart):
-    path = quickstart(training_path="photos")
+def test_one_folder_given_where_a_list_is_wanted_is_shown_as_a_list(plain):
+    path = plain(training_path="photos")
     assert mistakes_of(path) == [f'{path}: training_path: "photos" given; give a list, as ["photos"]']
 
 
@@ -100,8 +125,8 @@ def test_faulty_json_is_reported_with_its_line(tmp_path):
     assert line.startswith(f"{path}: line 3, column ")
 
 
-def test_slashes_in_a_path_are_text_and_no_comment(quickstart):
-    options = read_option_file(quickstart(training_path=["s3://bucket//photos"]))
+def test_slashes_in_a_path_are_text_and_no_comment(plain):
+    options = read_option_file(plain(training_path=["s3://bucket//photos"]))
     assert options.training_path == [Folder(path="s3://bucket//photos")]
 
 
@@ -113,8 +138,8 @@ def test_what_is_no_option_file_gets_lines_that_name_it(tmp_path, content):
     assert all(line.startswith(f"{path}: ") for line in mistakes_of(path))
 
 
-def test_channels_that_do_not_fit_the_transforms_are_a_mistake_with_its_remedy(quickstart):
-    path = quickstart(generator={"class_name": "UNet", "n_channels": 3})
+def test_channels_that_do_not_fit_the_transforms_are_a_mistake_with_its_remedy(plain):
+    path = plain(generator={"class_name": "UNet", "n_channels": 3})
     assert mistakes_of(path) == [
         f"{path}: {key}: gives 4 channels, but generator.n_channels is 3; set generator.n_channels to 4, "
         f"or remove the RgbToRawTransform"
@@ -122,9 +147,9 @@ def test_channels_that_do_not_fit_the_transforms_are_a_mistake_with_its_remedy(q
     ]
 
 
-def test_a_training_chain_that_degrades_nothing_is_a_mistake(quickstart):
+def test_a_training_chain_that_degrades_nothing_is_a_mistake(plain):
     chain = [{"class_name": "RandomCrop", "h": 32, "w": 32}, {"class_name": "ToTensor2"}]
-    path = quickstart(generator={"class_name": "UNet", "n_channels": 3}, transforms_train=chain, transforms_test=chain)
+    path = plain(generator={"class_name": "UNet", "n_channels": 3}, transforms_train=chain, transforms_test=chain)
     assert mistakes_of(path) == [
         f"{path}: {key}: nothing degrades the image, so there is nothing to learn; add a degradation, such as "
         f"PictureNoise, or train on pairs"
@@ -132,23 +157,23 @@ def test_a_training_chain_that_degrades_nothing_is_a_mistake(quickstart):
     ]
 
 
-def test_crops_that_make_no_batch_or_are_too_small_to_measure_are_mistakes(quickstart):
+def test_crops_that_make_no_batch_or_are_too_small_to_measure_are_mistakes(plain):
     chain = [{"class_name": "RgbToRawTransform"}, {"class_name": "ToTensor2"}]
     small = {"class_name": "CenterCrop", "h": 20, "w": 64}
-    first, second = mistakes_of(quickstart(transforms_train=chain, transforms_test=[small, *chain]))
+    first, second = mistakes_of(plain(transforms_train=chain, transforms_test=[small, *chain]))
     assert "transforms_train: photographs of different sizes cannot form a batch; add a RandomCrop" in first
     assert "transforms_test.0: 20 x 64 given, too small to measure SSIM on; give at least 22 x 22" in second
 
 
-def test_adversarial_loss_without_a_discriminator_is_a_mistake(quickstart):
-    path = quickstart(losses={"pixel": {"class_name": "L1"}, "gan": {"class_name": "wgan"}})
+def test_adversarial_loss_without_a_discriminator_is_a_mistake(plain):
+    path = plain(losses={"pixel": {"class_name": "L1"}, "gan": {"class_name": "wgan"}})
     (line,) = mistakes_of(path)
     assert "losses.gan: wgan needs a discriminator" in line
 
 
-def test_overrides_reach_keys_list_items_and_new_terms(quickstart):
+def test_overrides_reach_keys_list_items_and_new_terms(plain):
     options = read_option_file(
-        quickstart(),
+        plain(),
         [
             "batch_size=3",
             "optimizer.initial_learning_rate=2e-4",
@@ -167,21 +192,21 @@ def test_overrides_reach_keys_list_items_and_new_terms(quickstart):
     assert options.training_path == [Folder(path="elsewhere")]
 
 
-def test_overrides_are_validated_like_the_file(quickstart):
-    path = quickstart()
+def test_overrides_are_validated_like_the_file(plain):
+    path = plain()
     assert mistakes_of(path, "batch_sise=3") == [
         f'{path}: batch_sise: unknown key (given 3); did you mean "batch_size"?'
     ]
     assert mistakes_of(path, "transforms_train.9.h=3", "name.x=3", "seed") == [
         "--set transforms_train.9.h=3: transforms_train is a list: name an item by its number, 0 to 4",
-        '--set name.x=3: name is "quickstart", which holds no keys',
+        '--set name.x=3: name is "plain", which holds no keys',
         "--set seed: give it as key=value or section.key=value",
     ]
 
 
-def test_an_override_is_data_and_never_run(quickstart, tmp_path, monkeypatch):
+def test_an_override_is_data_and_never_run(plain, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert read_option_file(quickstart(), ["name=open('made', 'w')"]).name == "open('made', 'w')"
+    assert read_option_file(plain(), ["name=open('made', 'w')"]).name == "open('made', 'w')"
     assert not (tmp_path / "made").exists()
 
 
@@ -200,8 +225,8 @@ except SystemExit:
     assert flag in done.stdout
 
 
-def test_a_users_mistake_exits_with_2_and_no_traceback(quickstart):
-    path = quickstart(batch_size=0)
+def test_a_users_mistake_exits_with_2_and_no_traceback(plain):
+    path = plain(batch_size=0)
     process = command("restore.train", "-opt", path)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 2
@@ -215,8 +240,8 @@ RAW_CHAIN = [
 ]
 
 
-def test_contradictions_between_sections_that_are_whole_are_reported_beside_the_mistakes_of_others(quickstart):
-    path = quickstart(
+def test_contradictions_between_sections_that_are_whole_are_reported_beside_the_mistakes_of_others(plain):
+    path = plain(
         batch_size=0,
         transforms_train=[RAW_CHAIN[0], RAW_CHAIN[2]],
         transforms_test=[{"class_name": "CenterCrop", "h": 20, "w": "64"}],
@@ -234,8 +259,8 @@ def test_contradictions_between_sections_that_are_whole_are_reported_beside_the_
     ]
 
 
-def test_what_needs_a_faulty_section_is_not_asked(quickstart):
-    path = quickstart(
+def test_what_needs_a_faulty_section_is_not_asked(plain):
+    path = plain(
         generator={"class_name": "UNet", "n_channels": "3"},
         discriminator={"class_name": "PatchDiscriminator", "width": 0},
         losses={"gan": {"class_name": "wgan"}, "other": {"class_name": "gan"}},
@@ -246,32 +271,30 @@ def test_what_needs_a_faulty_section_is_not_asked(quickstart):
     assert "losses: gan, other are adversarial, and there is one discriminator" in third
 
 
-def test_a_chains_second_contradiction_is_not_hidden_by_its_first(quickstart):
-    lines = mistakes_of(quickstart(generator={"class_name": "UNet", "n_channels": 3, "in_channels": 8}))
+def test_a_chains_second_contradiction_is_not_hidden_by_its_first(plain):
+    lines = mistakes_of(plain(generator={"class_name": "UNet", "n_channels": 3, "in_channels": 8}))
     assert len(lines) == 4
     assert sum("generator.in_channels: 8 given, but transforms_" in line for line in lines) == 2
     assert sum("gives 4 channels, but generator.n_channels is 3" in line for line in lines) == 2
 
 
 @pytest.mark.parametrize("model", ["gaussian", "unprocessing", {"class_name": "dng", "shot": 0.01, "read": 1e-5}])
-def test_an_iso_speed_that_makes_no_difference_is_a_mistake(quickstart, model):
+def test_an_iso_speed_that_makes_no_difference_is_a_mistake(plain, model):
     noisy = {"class_name": "RgbToRawTransform", "iso": [100, 3200], "noise_model": model}
-    (line,) = mistakes_of(quickstart(transforms_train=[RAW_CHAIN[0], noisy, RAW_CHAIN[2]]))
+    (line,) = mistakes_of(plain(transforms_train=[RAW_CHAIN[0], noisy, RAW_CHAIN[2]]))
     assert "transforms_train.1.iso: [100, 3200] given, but the noise of" in line
 
 
-def test_a_run_with_noise_of_one_strength_is_read_again_from_its_resolved_options(quickstart, tmp_path):
+def test_a_run_with_noise_of_one_strength_is_read_again_from_its_resolved_options(plain, tmp_path):
     noisy = {"class_name": "RgbToRawTransform", "noise_model": "gaussian"}
-    options = read_option_file(quickstart(transforms_train=[RAW_CHAIN[0], noisy, RAW_CHAIN[2]]))
+    options = read_option_file(plain(transforms_train=[RAW_CHAIN[0], noisy, RAW_CHAIN[2]]))
     (tmp_path / "resolved.json").write_text(options.model_dump_json(by_alias=True))
     assert read_option_file(tmp_path / "resolved.json").model_dump() == options.model_dump()
 
 
 @pytest.mark.parametrize("losses", [{}, {"gan": {"class_name": "wgan", "weight": 0}}])
-def test_a_discriminator_that_no_loss_needs_is_a_mistake(quickstart, losses):
-    path = quickstart(
-        discriminator={"class_name": "PatchDiscriminator"}, losses={"pixel": {"class_name": "L1"}, **losses}
-    )
+def test_a_discriminator_that_no_loss_needs_is_a_mistake(plain, losses):
+    path = plain(discriminator={"class_name": "PatchDiscriminator"}, losses={"pixel": {"class_name": "L1"}, **losses})
     (line,) = mistakes_of(path)
     assert line.startswith(f"{path}: discriminator: given, but losses has no adversarial term with a weight above 0;")
 
@@ -310,8 +333,8 @@ PROFILE = {"A": 1, "B": 0, "C": 1e6, "D": 0, "max_analog_iso": 100}
         ),
     ],
 )
-def test_a_number_that_would_take_all_memory_or_make_an_absurd_run_is_a_mistake(quickstart, place, changes):
-    path = quickstart(**changes)
+def test_a_number_that_would_take_all_memory_or_make_an_absurd_run_is_a_mistake(plain, place, changes):
+    path = plain(**changes)
     lines = [line for line in mistakes_of(path) if line.startswith(f"{path}: {place}: ")]
     assert len(lines) == 1
     assert "given; " in lines[0]
@@ -322,39 +345,37 @@ def test_a_number_that_would_take_all_memory_or_make_an_absurd_run_is_a_mistake(
     "entry",
     ["", "x" * 300, "x/" * 3000, "a\0b", {"class_name": "RAWIR", "path": ""}, {"degraded": "x", "clean": "y" * 300}],
 )
-def test_a_path_that_no_file_can_have_is_a_mistake(quickstart, entry):
-    path = quickstart(training_path=[entry])
+def test_a_path_that_no_file_can_have_is_a_mistake(plain, entry):
+    path = plain(training_path=[entry])
     (line,) = mistakes_of(path)
     assert line.startswith(f"{path}: training_path.0")
     assert len(line.removeprefix(str(path))) < 250
 
 
 @pytest.mark.parametrize("name", ["", "x" * 61, "a\0b", "a\nb", "a/b", " a"])
-def test_a_name_that_cannot_name_files_is_a_mistake(quickstart, name):
-    path = quickstart(name=name)
+def test_a_name_that_cannot_name_files_is_a_mistake(plain, name):
+    path = plain(name=name)
     (line,) = mistakes_of(path)
     assert line.startswith(f"{path}: name: ")
 
 
-def test_a_loss_named_as_their_sum_is_a_mistake(quickstart):
-    path = quickstart(losses={"total": {"class_name": "L1"}})
+def test_a_loss_named_as_their_sum_is_a_mistake(plain):
+    path = plain(losses={"total": {"class_name": "L1"}})
     assert mistakes_of(path) == [
         f"{path}: losses.total: the weighted sum of all terms is called so; give the term another name"
     ]
 
 
-def test_long_values_and_keys_are_shortened_in_messages(quickstart):
-    path = quickstart(
-        losses={"n" * 300: {"class_name": "c" * 300}, "pixel": {"class_name": "L1", "k" * 300: "v" * 300}}
-    )
+def test_long_values_and_keys_are_shortened_in_messages(plain):
+    path = plain(losses={"n" * 300: {"class_name": "c" * 300}, "pixel": {"class_name": "L1", "k" * 300: "v" * 300}})
     lines = mistakes_of(path)
     assert len(lines) == 2
     assert all(letter * 61 not in line for line in lines for letter in "nckv")
 
 
-def test_crops_too_small_for_a_loss_or_the_discriminator_are_a_mistake_of_the_file(quickstart):
+def test_crops_too_small_for_a_loss_or_the_discriminator_are_a_mistake_of_the_file(plain):
     crop = {"class_name": "RandomCrop", "h": 40, "w": 40}
-    path = quickstart(
+    path = plain(
         transforms_train=[crop, *RAW_CHAIN[1:]],
         losses={"pixel": {"class_name": "L1"}, "gan": {"class_name": "gan"}, "fine": {"class_name": "ms_ssim"}},
         discriminator={"class_name": "PatchDiscriminator"},
@@ -370,8 +391,8 @@ def test_crops_too_small_for_a_loss_or_the_discriminator_are_a_mistake_of_the_fi
     )
 
 
-def test_a_generator_of_another_scale_than_the_chain_is_a_mistake_of_the_file(quickstart):
-    path = quickstart(generator={"class_name": "UNet", "n_channels": 4, "scale": 2})
+def test_a_generator_of_another_scale_than_the_chain_is_a_mistake_of_the_file(plain):
+    path = plain(generator={"class_name": "UNet", "n_channels": 4, "scale": 2})
     lines = mistakes_of(path)
     assert [line.split(": ", 1)[1] for line in lines] == [
         f"{chain}: makes clean images 1 times as large as degraded ones, but generator.scale is 2; give both the same"

@@ -5,8 +5,10 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+import transforms
 from transforms.downsample import Downsample
-from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomRotate
+from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomResizedCrop, RandomRotate
+from transforms.grain import Grain
 
 WHITE = {np.uint8: 255, np.uint16: 65535, np.float32: 1}
 
@@ -110,3 +112,50 @@ def test_a_downsampled_image_is_treated_like_any_array(transform):
     for seed in range(6):
         expected = transform(np.asarray(lazy), generator(seed))
         np.testing.assert_array_equal(transform(lazy, generator(seed)), expected)
+
+
+def test_a_resized_crop_is_the_mean_of_the_areas_of_its_window():
+    image = noise(96, 80, np.uint16)
+    seen = RandomResizedCrop(h=24, w=20, shrink=(4.0, 4.0))(image, generator())  # the whole image is the one window
+    exact = image.reshape(24, 4, 20, 4, 3).mean((1, 3)) / 65535
+    np.testing.assert_allclose(seen, exact, rtol=0, atol=1e-6)
+
+
+def test_resized_crops_have_all_scales_that_the_image_allows():
+    # A ramp from left to right: the difference of two neighbouring columns tells how much it was reduced.
+    image = np.broadcast_to(np.arange(300, dtype=np.uint16)[None, :, None] * 100, (200, 300, 3))
+    crop, rng = RandomResizedCrop(h=40, w=40, shrink=(1.0, 8.0)), generator()
+    factors = [np.median(np.diff(crop(image, rng)[20, :, 0])) * 65535 / 100 for _ in range(300)]
+    assert min(factors) < 1.1
+    assert 4.5 < max(factors) <= 5.01, "the image is 200 pixels high"
+    assert 0.4 < np.mean(np.array(factors) < 5**0.5) < 0.6, "the logarithm is uniform"
+
+
+def test_of_several_windows_the_one_with_the_most_detail_is_taken():
+    image = np.full((64, 640, 3), 128, np.uint8)
+    image[:, 320:] = noise(64, 320)
+    shares = {}
+    for candidates in (1, 3):
+        crop, rng = RandomResizedCrop(h=32, w=32, shrink=(1.0, 1.0), candidates=candidates), generator()
+        shares[candidates] = np.mean([crop(image, rng).std() > 0.1 for _ in range(200)])
+    assert 0.4 < shares[1] < 0.6
+    assert 0.8 < shares[3] < 0.95  # 1 - 0.5^3, and half as much again of the windows that reach over the border
+
+
+def test_grain_has_the_deviation_that_was_asked_for_and_belongs_to_the_clean_image():
+    grey, grain = np.full((64, 64, 3), 128, np.uint8), Grain(probability=1.0, deviation=(0.02, 0.02))
+    for seed in range(5):
+        seen = grain(grey, generator(seed))
+        assert seen.dtype == np.float32
+        assert (seen - 128 / 255).std() == pytest.approx(0.02, rel=0.1)
+    chain = transforms.build(
+        [grain.model_dump(), {"class_name": "RgbToRawTransform", "iso": 100}, {"class_name": "ToTensor2"}]
+    )
+    sample = chain(grey, generator())
+    assert sample.clean.std(dim=(1, 2)).min() > 2 * (sample.degraded - sample.clean).std()
+
+
+def test_grain_leaves_the_other_photographs_as_they_are():
+    grey, grain, rng = np.full((8, 8, 3), 128, np.uint8), Grain(probability=0.25), generator()
+    changed = sum(grain(grey, rng) is not grey for _ in range(400))
+    assert 70 < changed < 130

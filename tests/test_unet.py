@@ -6,6 +6,7 @@ import torch
 from options.errors import UserError
 from restore.networks import build_generator
 from restore.networks.padding import crop, pad_to_multiple
+from restore.networks.unet import ResidualBlock
 
 
 def small(**changes) -> torch.nn.Module:
@@ -74,6 +75,19 @@ def test_under_bfloat16_a_residual_image_keeps_its_float32_values():
     image = torch.rand(1, 4, 32, 32)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(network(image), image)
+
+
+def test_residual_blocks_pass_what_goes_in_where_they_have_learned_nothing():
+    network = small(blocks="residual", residual=False)
+    image = torch.rand(1, 4, 32, 32)
+    blocks = [block for block in network.modules() if isinstance(block, ResidualBlock)]
+    assert len(blocks) == 2 * len(network.up_levels) + 1
+    for block in blocks:
+        features = torch.rand(1, block.layers[0].in_channels, 8, 8)
+        assert torch.equal(block(features), features)
+    assert network(image).shape == image.shape
+    with pytest.raises(UserError, match="depth: 3 given, but residual blocks take two convolutions each"):
+        small(blocks="residual", depth=3)
 
 
 def test_it_traces_as_one_graph():

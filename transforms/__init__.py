@@ -20,7 +20,8 @@ from transforms.degradations.noise import PictureNoise
 from transforms.degradations.real_esrgan import RealEsrganDegradation
 from transforms.degradations.resize import Resize
 from transforms.downsample import Downsample
-from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomRotate
+from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomResizedCrop, RandomRotate
+from transforms.grain import Grain
 from transforms.mixing import CutBlur, CutMix, Mixup
 from transforms.pipeline import Pipeline, check_files, check_order
 from transforms.rgb_to_raw import RgbToRawTransform
@@ -34,7 +35,9 @@ TRANSFORMS = Choices(
     Transform,
     Downsample,
     RandomCrop,
+    RandomResizedCrop,
     CenterCrop,
+    Grain,
     RandomFlip,
     RandomRotate,
     Mixup,

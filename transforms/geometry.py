@@ -1,19 +1,23 @@
-"""Transforms that move pixels and leave their values alone.
+"""Transforms that select and move pixels.
 
 The two images of a pair move alike. A mosaic stays RGGB: crops start at even rows and columns, and a flip or rotation
 moves the window by a pixel where that keeps R first (transforms/sensor/mosaic.py).
 """
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from math import ceil
+from typing import Annotated, ClassVar, Literal
 
+import cv2
 import numpy as np
 import torch
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Generator
 
-from transforms.base import Transform
+from transforms.base import Transform, unit_range
 from transforms.images import Image, One, Pair, layout_of
+from transforms.noise.draws import Range, log_uniform
+from transforms.sensor.layout import SRGB, Layout
 from transforms.sensor.mosaic import Mosaic
 
 
@@ -61,6 +65,40 @@ class CenterCrop(Crop):
         return cut(image, top, left, self.h, self.w)
 
 
+class RandomResizedCrop(Crop):
+    """Cuts out a random window, and reduces it to h x w pixels by averaging areas: textures of many scales.
+
+    The window is larger than h x w by a factor from `shrink`, its logarithm being uniform, and no larger than the
+    image. Use it for photographs alone, where few of them have to teach much; not for raw files, which keep their grid.
+    """
+
+    layouts: ClassVar[frozenset[Layout]] = frozenset({SRGB})
+    refuses_pairs: ClassVar[str | None] = "would average the noise away"
+
+    class_name: Literal["RandomResizedCrop"] = "RandomResizedCrop"
+    shrink: Range[Annotated[float, Field(ge=1, le=64)]] = (1.0, 4.0)
+    """[low, high] of the factor. Where photographs were sharpened or show noise, a low end of 2 hides that."""
+    candidates: Annotated[PositiveInt, Field(le=64)] = 1
+    """So many windows are drawn, and the one with the most detail is taken: skies and blurred backgrounds teach little.
+    A few are enough; with many, only the sharpest parts of a photograph are ever seen."""
+
+    def __call__(self, image: Image, rng: Generator) -> Image:
+        assert not isinstance(image, Pair | Mosaic), "Pipeline.check refuses them"
+        windows = [self._window(image, rng) for _ in range(self.candidates)]
+        return max(windows, key=_detail) if len(windows) > 1 else windows[0]
+
+    def _window(self, image: One, rng: Generator) -> np.ndarray:
+        largest = min(self.shrink[1], image.shape[0] / self.h, image.shape[1] / self.w)
+        factor = log_uniform(self.shrink[0], max(largest, self.shrink[0]), rng)
+        height, width = int(self.h * factor), int(self.w * factor)
+        top, left = _draw(image.shape[0] - height + 1, rng), _draw(image.shape[1] - width + 1, rng)
+        window = unit_range(image[top : top + height, left : left + width])
+        return cv2.resize(window, (self.w, self.h), interpolation=cv2.INTER_AREA)
+
+    def smallest_input(self, height: int, width: int) -> tuple[int, int]:
+        return ceil(self.h * self.shrink[0]), ceil(self.w * self.shrink[0])
+
+
 class RandomFlip(Transform):
     """Mirrors the image left to right in half of the cases and, independently, top to bottom in half of them."""
 
@@ -96,6 +134,12 @@ class RandomRotate(Transform):
     def smallest_input(self, height: int, width: int) -> tuple[int, int]:
         side = max(height, width)
         return side, side
+
+
+def _detail(picture: np.ndarray) -> float:
+    """Mean difference of neighbouring pixels of sRGB (H, W, 3): how much detail it has."""
+    green = picture[..., 1]
+    return float(np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean())
 
 
 def _each(image: Image, change: Callable[[One], One]) -> Image:

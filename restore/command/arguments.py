@@ -21,7 +21,7 @@ Exit status: 0 done, 2 a mistake in the options or the data, 1 anything else; 13
 TESTING = """Restores a folder of pictures or raw files with a trained model, and measures the results if clean pictures
 are known.
 
-  python -m restore.test --model model_zoo/<run> --input raws/ --output results/
+  python -m restore.test --input raws/ --output results/
   python -m restore.test --model model_zoo/<run> --input photos/ --output results/
 
 A raw model restores raw files and writes them as DNG. Of photographs it makes degraded raw data, as in its validation,
@@ -112,7 +112,10 @@ def testing_arguments(words: list[str] | None = None) -> Namespace:
     """The arguments of restore.test; ends the program at --help or a mistake, as argparse does."""
     parser = _parser("restore.test", TESTING)
     parser.add_argument(
-        "--model", required=True, metavar="RUN_OR_PTH", help="a run's folder (its best model), a .pth or .safetensors"
+        "--model",
+        metavar="RUN_OR_PTH",
+        help="a run's folder (its best model), a .pth or .safetensors (default: the raw denoiser that comes with the "
+        "suite)",
     )
     parser.add_argument(
         "--input", required=True, metavar="FOLDER", help="raw files, and pictures: PNG, TIFF, JPEG, WebP"

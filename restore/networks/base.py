@@ -127,9 +127,13 @@ class Generator(nn.Module, ABC):
         self.size_multiple = size_multiple
         """H and W are padded to a multiple of this [pixels of the degraded image]."""
         self.noise_residual = noise_residual
-        """Whether core gives the noise of an image, in units of its standard deviation, and not the restored image."""
+        """Whether core gives not the restored image but what to add to the degraded one, in units of the noise's standard
+        deviation, and how certain that is: before a sigmoid, since it is easier to learn to leave a strong texture alone
+        by a factor near 0 than by a sum that cancels."""
         self.core_channels = self.in_channels + (n_channels if noise_residual else 0)
         """Planes that core takes."""
+        self.core_outputs = n_channels * (2 if noise_residual else 1)
+        """Planes that core gives."""
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -144,7 +148,8 @@ class Generator(nn.Module, ABC):
 
     def _denoised(self, degraded: Tensor) -> Tensor:
         image, deviation = degraded.split(self.n_channels, dim=1)
-        return image + deviation * self.core(torch.cat([image, *in_noise_units(image, deviation)], dim=1))
+        noise, certainty = self.core(torch.cat([image, *in_noise_units(image, deviation)], dim=1)).chunk(2, dim=1)
+        return image + deviation * certainty.sigmoid() * noise
 
     def part(self, layers: nn.Module, image: Tensor) -> Tensor:
         """layers(image), for a subclass that has the option `checkpointing`: with it, a training keeps no more than the
@@ -163,8 +168,8 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def core(self, degraded: Tensor) -> Tensor:
-        """As forward, for H and W that are multiples of size_multiple: (B, core_channels, H, W) -> the restored image,
-        or what noise_residual says."""
+        """As forward, for H and W that are multiples of size_multiple: (B, core_channels, H, W) ->
+        (B, core_outputs, scale * H, scale * W)."""
 
 
 def in_noise_units(image: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:

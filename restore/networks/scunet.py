@@ -188,7 +188,7 @@ class SCUNet(Generator):
         self.m_up2 = nn.Sequential(Doubling(4 * dim), *blocks(5, 2 * dim))
         self.m_up1 = nn.Sequential(Doubling(2 * dim), *blocks(6, dim))
         if self.scale == 1:
-            self.m_tail = nn.Sequential(nn.Conv2d(dim, self.n_channels, 3, padding=1, bias=False))
+            self.m_tail = nn.Sequential(nn.Conv2d(dim, self.core_outputs, 3, padding=1, bias=False))
         else:
             self.m_up_tail = UpsamplingTail(dim, self.n_channels, self.scale)
             self.upsampling = BicubicUpsampling(self.n_channels, options.layout, self.scale)

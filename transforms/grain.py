@@ -1,0 +1,49 @@
+"""Fine random texture that belongs to the photograph."""
+
+from math import sqrt
+from typing import Annotated, ClassVar, Literal
+
+import cv2
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Generator
+
+from transforms.base import Transform, unit_range
+from transforms.images import Image, Pair
+from transforms.noise.draws import Probability, Range, happens, log_uniform, uniform
+from transforms.sensor.layout import SRGB, Layout
+from transforms.sensor.mosaic import Mosaic
+
+
+class Grain(Transform):
+    """Adds random texture, as of film grain, sand or cloth, to a clean photograph: it is to be kept.
+
+    Photographs that were made for their looks are smoother than most that are to be restored. A denoiser that has only
+    seen those takes all fine texture for noise, and harms images whose noise is weak. Of texture beside noise of a
+    strength that it is told, it learns to remove no more than that. The texture is Gaussian noise, blurred by up to a
+    pixel, a part of it, drawn uniformly, the same in R, G and B.
+    """
+
+    layouts: ClassVar[frozenset[Layout]] = frozenset({SRGB})
+    refuses_pairs: ClassVar[str | None] = "would change its clean image alone"
+    training_only: ClassVar[bool] = True
+
+    class_name: Literal["Grain"] = "Grain"
+    probability: Probability = 0.5
+    """Share of the photographs that get it."""
+    deviation: Range[Annotated[float, Field(gt=0, le=1)]] = (0.003, 0.04)
+    """[low, high] from which its standard deviation is drawn, its logarithm being uniform [of sRGB's white]."""
+
+    def __call__(self, image: Image, rng: Generator) -> Image:
+        assert not isinstance(image, Pair | Mosaic), "Pipeline.check refuses them"
+        if not happens(self.probability, rng):
+            return image
+        picture = unit_range(image)
+        deviation, common, sigma = log_uniform(*self.deviation, rng), uniform(0, 1, rng), uniform(0, 1, rng)
+        shared, own = (torch.randn((*picture.shape[:2], planes), generator=rng).numpy() for planes in (1, 3))
+        grain: np.ndarray = sqrt(common) * shared + sqrt(1 - common) * own
+        if sigma > 0.25:  # a narrower blur changes nothing
+            blurred = np.asarray(cv2.GaussianBlur(grain, (5, 5), sigma), np.float32)
+            grain = blurred / blurred.std()
+        return np.clip(picture + deviation * grain, 0, 1)
