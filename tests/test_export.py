@@ -314,6 +314,12 @@ def test_the_command_writes_a_file_named_after_the_run_and_says_how_it_was_verif
     export("--model", run_folder, "--to", to, *words, "--overwrite")
 
 
+def test_without_a_model_the_suites_own_is_exported(run_folder, monkeypatch):
+    monkeypatch.setattr("restore.export.__main__.GENERAL_MODEL", Path(run_folder))
+    export("--to", "ansel")
+    assert Path("night.anselnn").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

@@ -127,7 +127,7 @@ def test_darktables_tiles_make_one_picture_which_is_the_models(tmp_path, chain, 
     inside = (slice(40, -40), slice(40, -40))  # both mirror the picture at its edges, by a pixel differently
     # Rounding, and at the rims of tiles, which have little weight, convolutions that see zeros beyond them.
     np.testing.assert_allclose(found[inside], expected[inside], atol=1.1, rtol=0)
-    assert np.abs(expected - mosaic)[inside].max() > 20, "the network does something"
+    assert np.abs(expected - mosaic)[inside].max() > 8, "the network does something"
 
 
 def test_a_model_that_must_know_the_noise_gets_the_one_that_is_estimated_in_the_tile(told):

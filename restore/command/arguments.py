@@ -200,7 +200,10 @@ def export_arguments(words: list[str] | None = None) -> Namespace:
     """The arguments of restore.export; ends the program at --help or a mistake, as argparse does."""
     parser = _parser("restore.export", EXPORT)
     parser.add_argument(
-        "--model", required=True, metavar="RUN_OR_PTH", help="a run's folder (its best model), a .pth or .safetensors"
+        "--model",
+        metavar="RUN_OR_PTH",
+        help="a run's folder (its best model), a .pth or .safetensors (default: the raw denoiser that comes with the "
+        "suite)",
     )
     parser.add_argument("--to", required=True, choices=list(EXPORT_SUFFIXES), help="the format")
     parser.add_argument("--output", metavar="PATH", help="file to write (default: here, by the name of the run)")

@@ -11,7 +11,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from options.errors import UserError
-from restore import load_model
+from restore import GENERAL_MODEL, load_model
 from restore.export.ansel import TOLERANCE, write_ansel
 from restore.export.card import Card, card_of
 from restore.export.darktable import write_darktable
@@ -31,8 +31,9 @@ FLAGS = {"run_or_pth": "--model"} | {name: f"--{name.replace('_', '-')}" for nam
 def main(arguments: Namespace) -> None:
     with flags(**FLAGS):
         _check(arguments)
-        output = _output(arguments)
-        restorer = load_model(arguments.model, "cpu")
+        model = Path(arguments.model or GENERAL_MODEL)
+        output = _output(model, arguments)
+        restorer = load_model(model, "cpu")
         _say(f"model: {restorer.path}, {restorer.weights_report}")
         lines = _written(restorer, output, arguments)
     _say(*lines, f"written: {', '.join(map(str, _files(arguments.to, output)))}")
@@ -66,9 +67,9 @@ def _check(arguments: Namespace) -> None:
             raise UserError(f"{flag}: given with --to {arguments.to}, and it is for {', '.join(formats)}; leave it out")
 
 
-def _output(arguments: Namespace) -> Path:
+def _output(model: Path, arguments: Namespace) -> Path:
     """Where to write. Raises UserError where a file is there already."""
-    suffix, model = EXPORT_SUFFIXES[arguments.to], Path(arguments.model)
+    suffix = EXPORT_SUFFIXES[arguments.to]
     run = model.resolve() if model.is_dir() else model.resolve().parent
     name = run.name if model.is_dir() or model.stem == "best" else model.stem
     output = Path(arguments.output or f"{name}{suffix}")
