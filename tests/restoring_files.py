@@ -13,8 +13,9 @@ def identity_model(path, chain=(), n_channels=3, scale=1, **information):
     """Writes a model that returns what it gets, enlarged, with a hand-written information file; returns its path."""
     section = {"class_name": "UNet", "n_channels": n_channels, "widths": [4, 8], "scale": scale}
     network = build_generator(section)
-    torch.nn.init.zeros_(network.tail.weight)
-    torch.nn.init.zeros_(network.tail.bias)
+    if scale == 1:  # else the tail begins with weights of 0
+        torch.nn.init.zeros_(network.tail.weight)
+        torch.nn.init.zeros_(network.tail.bias)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(network.state_dict(), path)
     path.with_suffix(".json").write_text(

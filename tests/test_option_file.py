@@ -210,18 +210,19 @@ def test_an_override_is_data_and_never_run(plain, tmp_path, monkeypatch):
     assert not (tmp_path / "made").exists()
 
 
-def test_help_answers_without_loading_torch():
-    code = """
+@pytest.mark.parametrize(("module", "flag"), [("restore.train", "--resume"), ("restore.export", "--licence")])
+def test_help_answers_without_loading_torch(module, flag):
+    code = f"""
 import runpy, sys
 sys.argv = ["x", "--help"]
 try:
-    runpy.run_module("restore.train", run_name="__main__")
+    runpy.run_module("{module}", run_name="__main__")
 except SystemExit:
     print("torch" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("False")
-    assert "--resume" in done.stdout
+    assert flag in done.stdout
 
 
 def test_a_users_mistake_exits_with_2_and_no_traceback(plain):

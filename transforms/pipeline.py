@@ -7,7 +7,7 @@ from itertools import takewhile
 from math import prod
 
 import numpy as np
-from torch import Generator
+from torch import Generator, Tensor
 
 from options.errors import UserError
 from transforms.base import Transform, as_stored
@@ -16,6 +16,7 @@ from transforms.images import Image, Pair, TooSmall, check_image, layout_of
 from transforms.sample import Sample
 from transforms.sensor.layout import SRGB, Layout
 from transforms.sensor.lazy import LazyImage
+from transforms.sensor.metadata import RawMetadata
 from transforms.sensor.mosaic import Mosaic
 
 ROWS = 256
@@ -191,6 +192,14 @@ class Pipeline:
         if not sized:
             raise UserError("no transform cuts the photographs to a size; add a RandomCrop")
         return [step.with_size(side) if n == sized[-1] else step for n, step in enumerate(self.transforms)]
+
+    def conditioned(self, degraded: Tensor, metadata: RawMetadata) -> tuple[Tensor, RawMetadata]:
+        """What the network sees of a degraded raw image (..., 4, h, w), and the metadata with which
+        transforms.unconditioned undoes it in what the network gives."""
+        for step in self.conditioning:
+            metadata = step.metadata(metadata)
+            degraded = step.network_input(degraded, metadata)
+        return degraded, metadata
 
     def for_whole_images(self) -> "Pipeline":
         """The chain that degrades a whole photograph, for the model itself to condition: without crops and turns."""

@@ -49,6 +49,30 @@ same photographs and seed give the same lists, and a photograph more changes lit
 where a series was taken slowly: the same scene from another side is not known as such."""
 
 
+EXPORT_SUFFIXES = {
+    "onnx": ".onnx",
+    "darktable": ".dtmodel",
+    "ansel": ".anselnn",
+    "safetensors": ".safetensors",
+    "pth": ".pth",
+}
+
+EXPORT = """Writes a trained model as a file of another program, and keeps it only if it gives the model's output.
+
+  python -m restore.export --model model_zoo/<run> --to onnx
+  python -m restore.export --model model_zoo/<run> --to darktable --licence MIT --author "A. Name" \\
+      --training-data "my photographs" --training-data-licence CC0-1.0
+
+onnx         one .onnx file, the noise's shot and read as inputs where the model has to know it
+darktable    a .dtmodel for darktable 5.6: raw denoising, or denoising and enlarging of pictures with 3 channels
+ansel        an .anselnn for Ansel, of the network CfaUNet alone
+safetensors, pth
+             the weights under their authors' names, as spandrel and the programs with it read them, the information
+             file, and a card in the fields of OpenModelDB
+
+Exit status: 0 written, 2 a mistake, or what the format cannot hold, 1 anything else."""
+
+
 def training_arguments(words: list[str] | None = None) -> Namespace:
     """The arguments of restore.train; ends the program at --help or a mistake, as argparse does."""
     parser = _parser("restore.train", TRAINING)
@@ -169,6 +193,42 @@ def splitting_arguments(words: list[str] | None = None) -> Namespace:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another one draws other lists")
     parser.add_argument("-o", "--output", default="lists", metavar="DIR", help="where to write (default: %(default)s)")
+    return parser.parse_args(words)
+
+
+def export_arguments(words: list[str] | None = None) -> Namespace:
+    """The arguments of restore.export; ends the program at --help or a mistake, as argparse does."""
+    parser = _parser("restore.export", EXPORT)
+    parser.add_argument(
+        "--model",
+        metavar="RUN_OR_PTH",
+        help="a run's folder (its best model), a .pth or .safetensors (default: the raw denoiser that comes with the "
+        "suite)",
+    )
+    parser.add_argument("--to", required=True, choices=list(EXPORT_SUFFIXES), help="the format")
+    parser.add_argument("--output", metavar="PATH", help="file to write (default: here, by the name of the run)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    only = parser.add_argument_group("for darktable")
+    only.add_argument("--tile", type=int, metavar="N", help="side of its tiles (default: 512; 256 to enlarge 4 times)")
+    only.add_argument(
+        "--noise",
+        type=float,
+        nargs=2,
+        metavar=("SHOT", "READ"),
+        help="of every image, for one camera at one ISO speed, if the model has to know it (default: estimated in each "
+        "tile)",
+    )
+    only = parser.add_argument_group("for safetensors and pth")
+    only.add_argument("--half", action="store_const", const=True, help="16-bit floating-point weights")
+    card = parser.add_argument_group(
+        "for the card, of darktable, safetensors and pth (default: what the README.md beside the model begins with)"
+    )
+    card.add_argument("--licence", metavar="SPDX", help='of the weights, as "MIT"')
+    card.add_argument("--author", metavar="NAME", help="of the weights")
+    card.add_argument("--training-data", metavar="TEXT", help="what the model was trained on")
+    card.add_argument("--training-data-licence", metavar="SPDX", help='of that, as "CC0-1.0"')
+    card.add_argument("--description", metavar="TEXT", help="of the model (default: its network)")
+    card.add_argument("--source", metavar="URL", help="where the model is published")
     return parser.parse_args(words)
 
 

@@ -2,6 +2,8 @@
 
 import os
 import platform
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -46,6 +48,28 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Writes the content in one step, as open_atomically does. Raises SaveError with the reason."""
     with open_atomically(path) as target:
         target.write(content)
+
+
+@contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """A path of this name in a new folder beside it, to be written to and checked, with others beside it.
+
+    When the block ends without an error, each file of the folder replaces the one of its name beside path; after an
+    error those are as they were. Raises SaveError with the reason.
+    """
+    folder = None
+    try:
+        folder = Path(tempfile.mkdtemp(UNFINISHED, ".", path.parent))
+        yield folder / path.name
+        for file in sorted(folder.iterdir()):
+            file.replace(path.with_name(file.name))
+    except OSError as error:
+        raise SaveError(
+            f"{printable(path)}: could not be written ({error.strerror}); free some space or allow writing there"
+        ) from error
+    finally:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -212,9 +212,7 @@ class Restorer:
         metadata = self._metadata(noise, image.device)
         if self.network.noise_residual and not any(bool(values.any()) for values in metadata.noise):
             return degraded  # as the network leaves it; a stabilising transform and its inverse would round it
-        for step in self.chain.conditioning:
-            metadata = step.metadata(metadata)
-            degraded = step.network_input(degraded, metadata)
+        degraded, metadata = self.chain.conditioned(degraded, metadata)
         return unconditioned(restore_tiled(self.network, degraded, tile, overlap), metadata)
 
     def _check_shape(self, image: Tensor) -> None:

@@ -1,0 +1,32 @@
+"""A model as one module of torch, conditioning and its inverse included, for programs that know neither."""
+
+import torch
+from torch import Tensor, nn
+
+from restore.inference.restorer import Restorer
+from transforms import NoiseProfile, RawMetadata, unconditioned
+from transforms.sensor.cameras import NEUTRAL
+
+
+class RestoringGraph(nn.Module):
+    """Restores (1, channels, H, W) -> (1, channels, scale * H, scale * W), as the Restorer, without tiles.
+
+    image       in the unit and the range of the model's layout, neither of which is clipped
+    shot, read  (4,) of the noise's variance, shot * x + read; used by a model that has to know the noise
+    H and W are multiples of the network's size_multiple, or padded by the network. The image is not mirrored at its
+    edges by the network's margin.
+    """
+
+    def __init__(self, restorer: Restorer):
+        super().__init__()
+        self.network = restorer.network
+        self.chain = restorer.chain
+
+    def forward(self, image: Tensor, shot: Tensor | None = None, read: Tensor | None = None) -> Tensor:
+        if shot is None or read is None:
+            return self.network(image)
+        planes, metadata = self.chain.conditioned(image, RawMetadata(NEUTRAL, NoiseProfile(shot, read)))
+        restored = unconditioned(self.network(planes), metadata)
+        if self.network.noise_residual:  # without noise the image stays as it is, as the Restorer leaves it
+            return torch.where((shot + read).sum() > 0, restored, image)
+        return restored
