@@ -18,6 +18,7 @@ from transforms.base import Transform, unit_range
 from transforms.images import Image, One, Pair, layout_of
 from transforms.noise.draws import Range, log_uniform
 from transforms.sensor.layout import SRGB, Layout
+from transforms.sensor.lazy import LazyImage
 from transforms.sensor.mosaic import Mosaic
 
 
@@ -88,7 +89,7 @@ class RandomResizedCrop(Crop):
         chosen = max(windows, key=lambda window: _detail(self._reduced(window))) if self.candidates > 1 else windows[0]
         return self._reduced(unit_range(chosen))
 
-    def _window(self, image: One, rng: Generator) -> np.ndarray:
+    def _window(self, image: np.ndarray | LazyImage, rng: Generator) -> np.ndarray:
         largest = min(self.shrink[1], image.shape[0] / self.h, image.shape[1] / self.w)
         factor = log_uniform(self.shrink[0], max(largest, self.shrink[0]), rng)
         height, width = int(self.h * factor), int(self.w * factor)

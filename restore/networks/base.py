@@ -127,9 +127,9 @@ class Generator(nn.Module, ABC):
         self.size_multiple = size_multiple
         """H and W are padded to a multiple of this [pixels of the degraded image]."""
         self.noise_residual = noise_residual
-        """Whether core gives not the restored image but what to add to the degraded one, in units of the noise's standard
-        deviation, and how certain that is: before a sigmoid, since it is easier to learn to leave a strong texture alone
-        by a factor near 0 than by a sum that cancels."""
+        """Whether core gives not the restored image but what to add to the degraded one, in units of the noise's
+        standard deviation, and how certain that is, before a sigmoid: a factor near 0 leaves a strong texture alone,
+        which is easier to learn than a sum that cancels."""
         self.core_channels = self.in_channels + (n_channels if noise_residual else 0)
         """Planes that core takes."""
         self.core_outputs = n_channels * (2 if noise_residual else 1)

@@ -125,13 +125,10 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels, channels, 3, padding=1),
-        )
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.zeros_(self.layers[-1].bias)
+        first, second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+        for parameter in second.parameters():
+            nn.init.zeros_(parameter)
+        self.layers = nn.Sequential(first, nn.ReLU(inplace=True), second)
 
     def forward(self, features: Tensor) -> Tensor:
         return features + self.layers(features)
