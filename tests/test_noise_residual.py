@@ -12,6 +12,7 @@ import transforms
 from options.errors import UserError
 from restore import load_model
 from restore.networks import build_generator
+from restore.networks.means import with_means_of
 from restore.training.option_file import read_option_file
 from transforms import RGGB, NoiseProfile, RawMetadata, noise_deviation
 from transforms.sensor.cameras import NEUTRAL
@@ -57,11 +58,37 @@ def test_an_image_without_noise_passes_unchanged(tmp_path, generator, conditioni
 @pytest.mark.parametrize("conditioning", TOLD, ids=["map", "stabilised"])
 def test_what_the_network_gives_is_in_units_of_the_noise_that_is_told(tmp_path, conditioning):
     model, degraded = model_of(tmp_path, UNET, conditioning), sample_of().degraded
-    model.network.core = lambda known: torch.ones(1, 8, *known.shape[-2:])  # the same, whatever it sees
+    same = torch.randn(1, 8, 72, 72, generator=torch.Generator().manual_seed(0))
+    model.network.core = lambda known: same[..., : known.shape[-2], : known.shape[-1]]  # whatever it sees
     # Half, right and double the standard deviation.
-    changes = [(model(degraded, (s * 3e-3, s * 1e-5)) - degraded).mean() for s in (0.25, 1, 4)]
+    changes = [(model(degraded, (s * 3e-3, s * 1e-5)) - degraded).std() for s in (0.25, 1, 4)]
     assert 1.8 < changes[1] / changes[0] < 2.2
     assert 1.8 < changes[2] / changes[1] < 2.2
+
+
+@pytest.mark.parametrize("conditioning", TOLD, ids=["map", "stabilised"])
+def test_a_network_that_is_wrong_by_a_cast_gives_none(tmp_path, conditioning):
+    model = model_of(tmp_path, UNET, conditioning)
+    cast = torch.tensor([0.4, -0.2, 0.1, -0.4])[:, None, None]  # of the noise's standard deviation
+
+    def wrong(known):
+        return torch.cat([cast.expand(1, 4, *known.shape[-2:]), torch.full((1, 4, *known.shape[-2:]), 9.0)], dim=1)
+
+    model.network.core = wrong
+    degraded = torch.full((4, 96, 128), 0.01) + 0.002 * torch.randn(
+        4, 96, 128, generator=torch.Generator().manual_seed(0)
+    )
+    moved = (model(degraded, (1e-4, 3e-6)) - degraded).mean((1, 2))
+    assert moved.abs().max() < 1e-2 * 0.002
+
+
+def test_means_are_those_of_the_areas_around_each_pixel():
+    degraded, restored = torch.rand(2, 4, 80, 150), torch.rand(2, 4, 80, 150)
+    kept = with_means_of(degraded, restored) - restored
+    around = (degraded - restored)[:, :, 8:73, 20:85].mean((2, 3))  # whole, and cut off by the corner
+    corner = (degraded - restored)[:, :, :33, :33].mean((2, 3))
+    assert_close(kept[:, :, 40, 52], around, rtol=0, atol=1e-6)
+    assert_close(kept[:, :, 0, 0], corner, rtol=0, atol=1e-6)
 
 
 def test_the_level_is_the_standard_deviation_of_the_stabilised_noise():

@@ -13,6 +13,7 @@ from restore.data.batches import Batch
 from restore.evaluation.metrics import MeanMetrics, baseline, baseline_name, measure
 from restore.evaluation.strips import stack, strip
 from restore.networks.base import Generator
+from restore.networks.means import recorded
 from restore.networks.tiles import restore_tiled
 from transforms import unconditioned, unconditioned_degraded
 
@@ -63,7 +64,7 @@ def validate(generator: Generator, loss: WeightedLoss, batches: Iterable[Batch])
             if not math.isfinite(values[-1]):
                 not_finite += batch.files
             degraded = unconditioned_degraded(batch.degraded, metadata, layout)
-            restored, clean = unconditioned(restored, metadata), unconditioned(batch.clean, metadata)
+            restored, clean = recorded(generator, restored, degraded, metadata), unconditioned(batch.clean, metadata)
             restored_metrics.add(measure(restored, clean, metadata, layout, scale))
             baseline_metrics.add(measure(baseline(degraded, layout, scale), clean, metadata, layout, scale))
             if len(strips) < PICTURES:

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from restore.inference.restorer import Restorer
-from transforms import NoiseProfile, RawMetadata, unconditioned
+from restore.networks.means import recorded
+from transforms import NoiseProfile, RawMetadata
 from transforms.sensor.cameras import NEUTRAL
 
 
@@ -26,7 +27,7 @@ class RestoringGraph(nn.Module):
         if shot is None or read is None:
             return self.network(image)
         planes, metadata = self.chain.conditioned(image, RawMetadata(NEUTRAL, NoiseProfile(shot, read)))
-        restored = unconditioned(self.network(planes), metadata)
+        restored = recorded(self.network, self.network(planes), image, metadata)
         if self.network.noise_residual:  # without noise the image stays as it is, as the Restorer leaves it
             return torch.where((shot + read).sum() > 0, restored, image)
         return restored

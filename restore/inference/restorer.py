@@ -19,10 +19,11 @@ from restore.files.images import BadImage, to_tensor, to_uint
 from restore.inference.ensemble import ORIENTATIONS, TRANSPOSED, UPRIGHT, mean_over, oriented, turned
 from restore.inference.restored_raw import RestoredRaw, known_noise, noise_left
 from restore.networks import build_generator
+from restore.networks.means import recorded
 from restore.networks.tiles import restore_tiled
 from restore.networks.weights import load_weights, read_state_dict
 from restore.runs.information import Information
-from transforms import NoiseProfile, RawMetadata, pack, unconditioned, unpack
+from transforms import NoiseProfile, RawMetadata, pack, unpack
 from transforms.noise.profile import CameraProfile
 from transforms.sensor.bayer import PATTERNS, Pattern, rearrange, unify_padded
 from transforms.sensor.cameras import NEUTRAL
@@ -212,8 +213,8 @@ class Restorer:
         metadata = self._metadata(noise, image.device)
         if self.network.noise_residual and not any(bool(values.any()) for values in metadata.noise):
             return degraded  # as the network leaves it; a stabilising transform and its inverse would round it
-        degraded, metadata = self.chain.conditioned(degraded, metadata)
-        return unconditioned(restore_tiled(self.network, degraded, tile, overlap), metadata)
+        seen, metadata = self.chain.conditioned(degraded, metadata)
+        return recorded(self.network, restore_tiled(self.network, seen, tile, overlap), degraded, metadata)
 
     def _check_shape(self, image: Tensor) -> None:
         if image.ndim != 3 or image.shape[0] != self.layout.channels:
