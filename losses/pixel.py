@@ -47,7 +47,8 @@ class Charbonnier(DifferenceOptions):
 
     class_name: Literal["Charbonnier"] = "Charbonnier"
     epsilon: Annotated[PositiveFloat, Field(le=1)] = 1e-3
-    """Difference below which the term grows as a square [of the white level]; also its value for equal images."""
+    """Difference below which the term grows as a square [of the white level; with noise_units, of the noise's standard
+    deviation]; also its value for equal images."""
 
     def build(self) -> nn.Module:
         return CharbonnierLoss(self.epsilon)

@@ -11,11 +11,10 @@ from losses.pixel import DifferenceOptions
 from losses.term import TermOptions
 from options.errors import UserError
 from transforms import RawMetadata, noise_deviation
+from transforms.conditioning import LEAST_DEVIATION
 
 Metadata = RawMetadata | None
 Render = Callable[[Tensor, Metadata], Tensor]
-LEAST_DEVIATION = 1e-5
-"""Of the noise [1]: about a step of 16 bits. A difference where there is no noise is counted in units of it."""
 
 
 class WeightedLoss(nn.Module):
@@ -55,6 +54,11 @@ class WeightedLoss(nn.Module):
         """Updates of the discriminator to one of the generator; 0 without an adversarial term."""
         sections = self.sections.values()
         return next((section.critic_steps for section in sections if isinstance(section, AdversarialOptions)), 0)
+
+    @property
+    def in_noise_units(self) -> bool:
+        """Whether any term has to know the noise of the images."""
+        return any(_in_noise_units(section) for section in self.sections.values())
 
     def generator_terms(
         self, restored: Tensor, clean: Tensor, metadata: Metadata, discriminator: nn.Module | None = None
@@ -122,7 +126,7 @@ def _in_noise_units(section: TermOptions) -> bool:
 
 
 def _over_noise(restored: Tensor, clean: Tensor, metadata: Metadata) -> tuple[Tensor, Tensor]:
-    """Both images in units of the noise that the clean one would have."""
+    """Both images in units of the noise that the clean one would have, and of LEAST_DEVIATION where it has less."""
     if metadata is None:
         raise UserError("noise_units: true given, and the noise of sRGB images is not known; leave it out")
     deviation = noise_deviation(clean, metadata).clamp(min=LEAST_DEVIATION)

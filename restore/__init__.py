@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from options.errors import UserError
+
 if TYPE_CHECKING:
     from restore.inference.restorer import Restorer
 
@@ -25,4 +27,9 @@ def load_model(run_or_pth: str | Path | None = None, device: str | None = None) 
         Restorer,  # torch takes seconds to import, and the commands' --help must not wait
     )
 
+    if run_or_pth is None and not GENERAL_MODEL.exists():
+        raise UserError(
+            f"run_or_pth: not given, and the raw denoiser that comes with the suite is not at {GENERAL_MODEL}; work in "
+            f"a copy of the repository, installed with pip install -e, or give a model"
+        )
     return Restorer(GENERAL_MODEL if run_or_pth is None else run_or_pth, device)

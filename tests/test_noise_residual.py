@@ -21,6 +21,8 @@ TO_RAW = {"class_name": "RgbToRawTransform"}
 TO_TENSOR = {"class_name": "ToTensor2"}
 MAPPED = {"class_name": "NoiseLevelMap"}
 STABILIZED = {"class_name": "VarianceStabilization", "noise_level": True}
+PLAIN = {"class_name": "VarianceStabilization"}
+CROP = {"class_name": "RandomCrop", "h": 32, "w": 32}
 TOLD = [MAPPED, STABILIZED]
 UNET = {"class_name": "UNet", "n_channels": 4, "in_channels": 8, "noise_residual": True, "widths": [8, 8]}
 SCUNET = {"class_name": "SCUNet", "n_channels": 4, "in_channels": 8, "noise_residual": True, "config": [1] * 7}
@@ -51,7 +53,9 @@ def model_of(folder, generator, conditioning):
 def test_an_image_without_noise_passes_unchanged(tmp_path, generator, conditioning):
     model = model_of(tmp_path, generator, conditioning)
     clean = sample_of().clean
-    assert torch.equal(model(clean, noise=(0, 0)), clean)
+    unchanged = model(clean, noise=(0, 0))
+    assert torch.equal(unchanged, clean)
+    assert unchanged.data_ptr() != clean.data_ptr(), "what is done to the result must not change the input"
     assert not torch.equal(model(clean, noise=(1e-3, 1e-5)), clean)
 
 
@@ -135,7 +139,19 @@ def test_without_noise_the_deviation_is_0_whatever_the_transform_assumes():
     [
         ({"generator": {**UNET, "in_channels": None}}, "generator: noise_residual: true given with in_channels null"),
         ({"generator": {**UNET, "scale": 2}}, "noise_residual: true given with a scale above 1"),
-        ({"generator": UNET}, "generator.in_channels: 8 given, but transforms_train gives degraded images of 4"),
+        ({"generator": {**UNET, "residual": False}}, "generator: residual: false given, but noise_residual adds"),
+        (
+            {"generator": UNET},
+            "generator.in_channels: 8 given, but transforms_train gives degraded images of 4 "
+            "channels; add a NoiseLevelMap, or a VarianceStabilization with noise_level, which noise_residual needs",
+        ),
+        (
+            {
+                "transforms_train": [CROP, TO_RAW, STABILIZED, TO_TENSOR],
+                "transforms_test": [CROP, TO_RAW, PLAIN, TO_TENSOR],
+            },
+            "transforms_test: a VarianceStabilization with other options than that of transforms_train; give both",
+        ),
         (
             {"losses": IN_NOISE_UNITS, "training_path": [{"class_name": "SIDD", "path": "train"}]},
             "losses.pixel.noise_units: true given, but the noise is not known, as training_path.0: SIDD",

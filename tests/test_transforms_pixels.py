@@ -131,6 +131,13 @@ def test_resized_crops_have_all_scales_that_the_image_allows():
     assert 0.4 < np.mean(np.array(factors) < 5**0.5) < 0.6, "the logarithm is uniform"
 
 
+def test_what_needs_the_size_of_an_image_names_the_smallest_window_of_a_resized_crop():
+    crop = RandomResizedCrop(h=24, w=20, shrink=(2.0, 4.0))
+    chain = transforms.build([crop.model_dump(), {"class_name": "ToTensor2"}])
+    assert chain.smallest_image() == (48, 40)
+    assert chain.size_makers("x") == "RandomResizedCrop 24 x 20 (x.0) out of 48 x 40 or more"
+
+
 def test_of_several_windows_the_one_with_the_most_detail_is_taken():
     image = np.full((64, 640, 3), 128, np.uint8)
     image[:, 320:] = noise(64, 320)

@@ -16,6 +16,8 @@ LEAST_SHOT, LEAST_READ = 1e-6, 1e-12
 LEAST_RATIO = 0.01
 """Smallest shot / read: below it float32 cannot resolve the transform. Raising shot to it changes the variance at white
 by 1 %."""
+LEAST_DEVIATION = 1e-5
+"""Of the noise [1], where something is counted in units of it: about a step of 16 bits."""
 
 
 class Conditioning(Transform):

@@ -20,9 +20,9 @@ class Grain(Transform):
     """Adds random texture, as of film grain, sand or cloth, to a clean photograph: it is to be kept.
 
     Photographs that were made for their looks are smoother than most that are to be restored. A denoiser that has only
-    seen those takes all fine texture for noise, and harms images whose noise is weak. Of texture beside noise of a
-    strength that it is told, it learns to remove no more than that. The texture is Gaussian noise, blurred by up to a
-    pixel, a part of it, drawn uniformly, the same in R, G and B.
+    seen those takes all fine texture for noise, and harms images whose noise is weak. With grain, a denoiser that is
+    told how strong the noise is learns to leave stronger texture alone. The texture is Gaussian noise, blurred by up to
+    a pixel. A part of it is the same in R, G and B; how large that part is, is drawn uniformly.
     """
 
     layouts: ClassVar[frozenset[Layout]] = frozenset({SRGB})

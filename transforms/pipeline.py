@@ -159,6 +159,9 @@ class Pipeline:
         size = self.transforms[crop].size
         assert size, "it was looked for"
         text = f"{self.transforms[crop].class_name} {size[0]} x {size[1]} ({place}.{crop})"
+        taken = self.transforms[crop].smallest_input(1, 1)
+        if taken != size:
+            text += f" out of {taken[0]} x {taken[1]} or more"
         for number, step in reversed(list(enumerate(self.transforms[:crop]))):
             if (factor := step.smallest_input(1, 1)[0]) > 1:
                 text += f" behind {step.class_name} by {factor} ({place}.{number})"

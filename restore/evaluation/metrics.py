@@ -65,7 +65,7 @@ def bias(estimate: Tensor, clean: Tensor) -> Tensor:
     Returns (..., C) float64 on the CPU. 0.002 in one plane and not in the others is a visible cast in shadows, which
     PSNR hides.
     """
-    before, after = (image.double().mean(dim=(-2, -1)).cpu() for image in (clean, estimate))
+    before, after = (image.float().mean(dim=(-2, -1)).cpu().double() for image in (clean, estimate))
     return (after - before) / before.clamp(min=DARKEST)
 
 

@@ -24,7 +24,9 @@ WEIGHTS = ("safetensors", "pth")
 FORMATS_OF = {"tile": ("darktable",), "noise": ("darktable",), "half": WEIGHTS}
 FORMATS_OF |= dict.fromkeys(Card._fields, ("darktable", *WEIGHTS))
 """The formats that each argument is for, of those that are not for all."""
-FLAGS = {"run_or_pth": "--model"} | {name: f"--{name.replace('_', '-')}" for name in FORMATS_OF}
+FLAGS = dict.fromkeys(("run_or_pth", "network", "chain"), "--model") | {
+    name: f"--{name.replace('_', '-')}" for name in FORMATS_OF
+}
 """The command's flag for each argument of the library."""
 
 

@@ -9,9 +9,8 @@ from scipy.stats import chi2
 from torch import Tensor, nn
 
 from restore.camera.noise_estimate import BINS, BLOCK, CLIPPED, FREEDOM, LEAST, QUIET
+from transforms.conditioning import LEAST_READ, LEAST_SHOT
 
-LEAST_SHOT, LEAST_READ = 1e-6, 1e-12
-"""The estimate of a tile without noise, as one that is clipped all over."""
 UNUSABLE = 1e9
 """In place of the mean or the variance of a block that tells nothing, which sorts behind all others."""
 
@@ -39,6 +38,7 @@ class NoiseEstimate(nn.Module):
         read = torch.where(slope < 0, variance, at_black.clamp(min=0))
         usable = weights.sum() > 0
         shot, read = (torch.where(usable, found, 0.0) for found in (shot, read))
+        # Of a tile without noise, as one that is clipped all over, the least that a conditioning computes with.
         return shot.clamp(min=LEAST_SHOT).expand(4), read.clamp(min=LEAST_READ).expand(4)
 
 

@@ -13,14 +13,12 @@ from torch.utils.checkpoint import checkpoint
 
 from options.base import Options
 from restore.networks.padding import crop, pad_to_multiple
-from transforms.conditioning import Conditioning
+from transforms.conditioning import LEAST_DEVIATION, Conditioning
 from transforms.sensor.layout import LAYOUTS, Layout
 
 StateDict = Mapping[str, Tensor]
 """The weights of a network by their names."""
 Planes = Annotated[PositiveInt, Field(le=1024)]
-LEAST_DEVIATION = 1e-5
-"""Of the noise [1]: about a step of 16 bits."""
 
 
 class NetworkOptions(Options):
@@ -32,7 +30,8 @@ class NetworkOptions(Options):
     n_channels: Planes
     """Planes of the image: 4 for packed raw (R, G1, G2, B), 3 for sRGB."""
     in_channels: Planes | None = None
-    """Planes of the network's input, the image's first; null: n_channels. 8 for packed raw with a NoiseLevelMap."""
+    """Planes of the network's input, the image's first; null: n_channels. 8 for packed raw with a NoiseLevelMap,
+    or with a VarianceStabilization that has noise_level."""
     scale: int = Field(default=1, ge=1, le=4)
     """Side of the restored image / side of the degraded one."""
     use_sigmoid: bool = False

@@ -61,6 +61,7 @@ class CfaUNet(Generator):
 
     channels_last = True
     half_precision_safe = True
+    margin = 16
     colours: Tensor
 
     def __init__(self, options: CfaUNetOptions):

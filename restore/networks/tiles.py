@@ -23,7 +23,7 @@ def restore_tiled(network: Generator, image: Tensor, tile: int, overlap: int) ->
     tile     longest side of a tile [pixels of the image]. A side of the image that is no longer is not cut
     overlap  pixels that neighbouring tiles share at least, rounded up to size_multiple [pixels of the image]: context
              for the network, and the width over which the tiles are blended
-    The image is mirrored beyond its edges by the network's margin.
+    The image is mirrored beyond its edges by the network's margin, and tiles are larger by as much on both sides.
     Returns (n_channels, scale * H, scale * W), with a batch of one where one was given; float32, on image's device.
     Raises UserError for a negative overlap, and for a tile that is not larger than the overlap.
     """
@@ -32,7 +32,7 @@ def restore_tiled(network: Generator, image: Tensor, tile: int, overlap: int) ->
     if image.ndim == 3:
         return restore_tiled(network, image[None], tile, overlap)[0]
     if network.margin:
-        image = mirrored_around(image, network.margin)
+        image, tile = mirrored_around(image, network.margin), tile + 2 * network.margin
     height, width = image.shape[-2:]
     rows, columns = _spans(height, tile, overlap, multiple), _spans(width, tile, overlap, multiple)
     rows_of_result, columns_of_result = _enlarged(rows, scale), _enlarged(columns, scale)

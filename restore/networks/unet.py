@@ -48,6 +48,10 @@ class UNetOptions(DenoiserOptions):
             raise ValueError("residual and use_sigmoid exclude each other: a sum may leave 0..1; turn one of them off")
         if self.blocks == "residual" and self.depth % 2:
             raise ValueError(f"depth: {self.depth} given, but residual blocks take two convolutions each; make it even")
+        if self.noise_residual and not self.residual:
+            raise ValueError(
+                "residual: false given, but noise_residual adds the degraded image in any case; leave residual out"
+            )
         if self.scale > 1 and not self.residual:
             raise ValueError("a scale above 1 needs residual: the enlarged image is added; leave residual true")
         return self

@@ -133,7 +133,7 @@ def assemble(
     trainer.parts["patience"] = patience
     measured = for_validation(held_out) if held_out else None
     parts = Parts(trainer, batches, for_validation(validation), measured, timetable, patience)
-    _check_crop_sizes(parts)
+    _check_samples(parts)
     return parts
 
 
@@ -179,14 +179,20 @@ def _refuse_seen(held_out: list[Photograph], training: list[Photograph], validat
         raise UserError(*mistakes[:NAMED], *more)
 
 
-def _check_crop_sizes(parts: Parts) -> None:
-    """Passes one sample of each chain to the losses and the discriminator. UserError where its crop is too small."""
+def _check_samples(parts: Parts) -> None:
+    """Passes one sample of each chain to the losses and the discriminator. UserError where its crop is too small, or
+    its noise is not known and has to be."""
     trainer, discriminator = parts.trainer, parts.trainer.discriminator
     if discriminator:
         discriminator.eval()  # so that its spectral norms and batch statistics stay unchanged
     kinds = [("transforms_train", stage.samples) for stage in parts.batches.stages]
     for place, samples in (*kinds, ("transforms_test", parts.validation.samples)):
         batch = next(iter(ValidationBatches(samples, 0, trainer.device)))
+        if trainer.loss.in_noise_units and batch.metadata and not batch.metadata.noise.known:
+            raise UserError(
+                f"{place}: {printable(batch.files[0])} does not tell its noise, and a loss with noise_units needs it; "
+                f"leave noise_units out"
+            )
         try:
             with torch.no_grad():
                 if place == "transforms_train":

@@ -46,7 +46,6 @@ def contradictions(sections: Mapping[str, Any]) -> list[str]:
         apply(partial(_unlike_scale, chain), chain, path, "generator")
         apply(partial(_without_effect, chain), chain)
         apply(partial(_too_small_for_losses, chain), chain, "losses")
-        apply(partial(_no_noise_level, chain), chain, "generator")
     for path, chain in PATHS.items():
         apply(partial(_unlike_layout, chain, path), chain, path)
         apply(partial(_unfit_pairs, chain, path), chain, path)
@@ -132,6 +131,12 @@ def _unlike_channels(here: str, chain: Pipeline, generator: NetworkOptions) -> l
             remedy = (
                 f"remove the {chain.conditioning[0].class_name}, as the network in {generator.file} has no such input"
             )
+        if isinstance(generator, DenoiserOptions) and generator.noise_residual:
+            remedy = (
+                "add a NoiseLevelMap, or a VarianceStabilization with noise_level, which noise_residual needs"
+                if chain.layout.raw
+                else "leave it and noise_residual out, which are for raw images"
+            )
         given = json.dumps(generator.in_channels)
         found.append(
             f"generator.in_channels: {given} given, but {here} gives degraded images of {degraded} channels; {remedy}"
@@ -188,18 +193,6 @@ def _unfit_pairs(here: str, path: str, chain: Pipeline, sources: list[Source] | 
     return found
 
 
-def _no_noise_level(here: str, chain: Pipeline, generator: NetworkOptions) -> list[str]:
-    """A network in units of the noise, without planes that tell the noise's strength."""
-    if not (isinstance(generator, DenoiserOptions) and generator.noise_residual):
-        return []
-    if any(step.extra_channels for step in chain.conditioning):
-        return []
-    return [
-        f"generator.noise_residual: true given, but {here} does not tell how strong the noise is; add a NoiseLevelMap, "
-        f"or a VarianceStabilization with noise_level"
-    ]
-
-
 def _noise_not_known(
     here: str, path: str, chain: Pipeline, sources: list[Source] | None, terms: Mapping[str, TermOptions]
 ) -> list[str]:
@@ -239,7 +232,11 @@ def _unlike_conditioning(train: Pipeline, test: Pipeline) -> list[str]:
     """The network's input must be of one kind in training, in validation and in use."""
     kinds = [[step.class_name for step in chain.conditioning] for chain in (train, test)]
     if kinds[0] == kinds[1]:
-        return []
+        if train.conditioning == test.conditioning:
+            return []
+        return [
+            f"transforms_test: a {kinds[0][0]} with other options than that of transforms_train; give both the same"
+        ]
     given, other = ("train", "test") if kinds[0] else ("test", "train")
     return [
         f"transforms_{other}: without the {(kinds[0] or kinds[1])[0]} that transforms_{given} has; give both the same"
