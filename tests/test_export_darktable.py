@@ -125,8 +125,10 @@ def test_darktables_tiles_make_one_picture_which_is_the_models(tmp_path, chain, 
     write_darktable(model, tmp_path / "fixed.dtmodel", CARD, tile=128, noise=(SHOT, READ))
     found = raw_denoise(tmp_path / "fixed.dtmodel", mosaic, pattern, BLACK, WHITE)
     inside = (slice(40, -40), slice(40, -40))  # both mirror the picture at its edges, by a pixel differently
-    # Rounding, and at the rims of tiles, which have little weight, convolutions that see zeros beyond them.
-    np.testing.assert_allclose(found[inside], expected[inside], atol=1.1, rtol=0)
+    # At the rims of tiles, which have little weight, the areas end whose means are kept, and a network with random
+    # weights is far from keeping them by itself.
+    np.testing.assert_allclose(found[inside], expected[inside], atol=4.5, rtol=0)
+    assert np.abs(found[inside] - expected[inside]).mean() < 0.5, "rounding is 0.25 on average"
     assert np.abs(expected - mosaic)[inside].max() > 8, "the network does something"
 
 
@@ -136,9 +138,8 @@ def test_a_model_that_must_know_the_noise_gets_the_one_that_is_estimated_in_the_
     tile, noise = noisy(6400, 128)
     (output,) = session_of(install(package)[1]["model_bayer.onnx"]).run(["output"], {"input": tile[None].numpy()})
     planes = torch.from_numpy(np.stack([output[0, 0, ::2, ::2], output[0, 1, ::2, 1::2]]))
-    margin = (slice(None), slice(32, -32), slice(32, -32))
     estimated = model(tile, tuple(values[0] for values in NoiseEstimate()(tile[None])))[:2]
-    torch.testing.assert_close(planes[margin], estimated[margin], atol=1e-5, rtol=0)
+    torch.testing.assert_close(planes, estimated, atol=1e-5, rtol=0)
     change, of_true = ((image - tile[:2]).std() for image in (planes, model(tile, noise)[:2]))
     assert 0.9 < change / of_true < 1.4
 

@@ -101,5 +101,5 @@ def test_it_is_small_and_says_what_it_is_and_how_it_was_made():
     information = json.loads(files["best.json"].read_text())
     card = files["README.md"].read_text()
     assert information["generator"]["noise_residual"]
-    for word in ("Licence", "ISO", "dB", "seconds", "options/raw_denoise_general.json"):
+    for word in ("license: MIT", "ISO", "dB", "seconds", "options/raw_denoise_general.json"):
         assert word in card

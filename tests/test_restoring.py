@@ -59,7 +59,8 @@ def test_a_raw_model_degrades_whole_photographs_by_its_own_chain_and_measures_wh
     assert measured["degraded"]["psnr_raw"] == pytest.approx(float(psnr(sample.degraded, sample.clean)), abs=1e-3)
     restored = load_model(raw_model, "cpu")(sample.degraded)
     assert measured["restored"]["psnr_raw"] == pytest.approx(float(psnr(restored, sample.clean)), abs=1e-3)
-    assert set(measured["restored"]) == {"psnr_raw", "ssim_raw", "psnr_srgb", "ssim_srgb"}
+    biases = {f"bias_{plane}" for plane in ("R", "G1", "G2", "B")}
+    assert set(measured["restored"]) == {"psnr_raw", "ssim_raw", "psnr_srgb", "ssim_srgb"} | biases
     assert "mean of 6" in capsys.readouterr().out
 
 

@@ -40,6 +40,7 @@ BLUR = {
 EVERY_TRANSFORM = [
     {"class_name": "Downsample", "downsampling_factor": 3, "sigma": 1.5},
     {"class_name": "RandomCrop", "h": 32, "w": 30},
+    {"class_name": "Defocus", "probability": 0.3, "sigma": [2.0, 3.0]},
     {"class_name": "Grain", "probability": 0.2, "deviation": [0.01, 0.02]},
     {"class_name": "RandomResizedCrop", "h": 32, "w": 30, "shrink": [1.5, 3.0], "candidates": 2},
     {"class_name": "CenterCrop", "h": 20, "w": 24},

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 import transforms
 from transforms.downsample import Downsample
 from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomResizedCrop, RandomRotate
-from transforms.grain import Grain
+from transforms.texture import Defocus, Grain
 
 WHITE = {np.uint8: 255, np.uint16: 65535, np.float32: 1}
 
@@ -166,3 +166,12 @@ def test_grain_leaves_the_other_photographs_as_they_are():
     grey, grain, rng = np.full((8, 8, 3), 128, np.uint8), Grain(probability=0.25), generator()
     changed = sum(grain(grey, rng) is not grey for _ in range(400))
     assert 70 < changed < 130
+
+
+def test_defocus_is_a_gaussian_blur_of_a_share_of_the_photographs():
+    image, blur, rng = noise(48, 64), Defocus(probability=0.25, sigma=(2.0, 2.0)), generator()
+    seen = [blur(image, rng) for _ in range(400)]
+    blurred = [one for one in seen if one is not image]
+    assert 70 < len(blurred) < 130
+    exact = gaussian_filter(image / 255, (2, 2, 0), mode="mirror", truncate=4)
+    np.testing.assert_allclose(blurred[0], exact, rtol=0, atol=2e-3)

@@ -21,7 +21,6 @@ from transforms.degradations.real_esrgan import RealEsrganDegradation
 from transforms.degradations.resize import Resize
 from transforms.downsample import Downsample
 from transforms.geometry import CenterCrop, RandomCrop, RandomFlip, RandomResizedCrop, RandomRotate
-from transforms.grain import Grain
 from transforms.mixing import CutBlur, CutMix, Mixup
 from transforms.pipeline import Pipeline, check_files, check_order
 from transforms.rgb_to_raw import RgbToRawTransform
@@ -30,6 +29,7 @@ from transforms.sensor.layout import LAYOUTS, RGGB, SRGB, Layout
 from transforms.sensor.metadata import NoiseProfile, RawMetadata
 from transforms.sensor.rendering import demosaic, pack, unpack
 from transforms.sensor_defects import SensorDefects
+from transforms.texture import Defocus, Grain
 
 TRANSFORMS = Choices(
     Transform,
@@ -37,6 +37,7 @@ TRANSFORMS = Choices(
     RandomCrop,
     RandomResizedCrop,
     CenterCrop,
+    Defocus,
     Grain,
     RandomFlip,
     RandomRotate,

@@ -20,7 +20,7 @@ from options.errors import UserError
 from restore.export.card import Card
 from restore.export.graph import RestoringGraph
 from restore.export.noise import NoiseEstimate
-from restore.export.onnx_model import check_difference, check_packages, difference, running, tile_of, to_onnx
+from restore.export.onnx_model import check_difference, check_packages, difference, example, running, to_onnx
 from restore.files.atomic import staged, write_atomically
 from restore.inference.restorer import Restorer
 from transforms import NoiseProfile
@@ -223,4 +223,6 @@ def _difference(restorer: Restorer, told: nn.Module | None, model: bytes, side: 
         red, green, blue = run({"input": inputs["input"]})[0]
         return torch.stack([red[::2, ::2], green[::2, 1::2], green[1::2, ::2], blue[1::2, 1::2]])[None]
 
-    return difference(restorer, packed, size, NoiseProfile(*told(tile_of(restorer, size))) if told else None)
+    return difference(
+        restorer, packed, size, NoiseProfile(*told(example(restorer.layout, size)[None])) if told else None
+    )

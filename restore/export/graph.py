@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from restore.inference.restorer import Restorer
 from restore.networks.means import recorded
@@ -14,8 +15,8 @@ class RestoringGraph(nn.Module):
 
     image       in the unit and the range of the model's layout, neither of which is clipped
     shot, read  (4,) of the noise's variance, shot * x + read; used by a model that has to know the noise
-    H and W are multiples of the network's size_multiple, or padded by the network. The image is not mirrored at its
-    edges by the network's margin.
+    H and W are multiples of the network's size_multiple, or padded by the network, and larger than its margin, by which
+    the image is mirrored beyond its edges.
     """
 
     def __init__(self, restorer: Restorer):
@@ -25,9 +26,17 @@ class RestoringGraph(nn.Module):
 
     def forward(self, image: Tensor, shot: Tensor | None = None, read: Tensor | None = None) -> Tensor:
         if shot is None or read is None:
-            return self.network(image)
+            return self._output(image)
         planes, metadata = self.chain.conditioned(image, RawMetadata(NEUTRAL, NoiseProfile(shot, read)))
-        restored = recorded(self.network, self.network(planes), image, metadata)
+        restored = recorded(self.network, self._output(planes), image, metadata)
         if self.network.noise_residual:  # without noise the image stays as it is, as the Restorer leaves it
             return torch.where((shot + read).sum() > 0, restored, image)
         return restored
+
+    def _output(self, planes: Tensor) -> Tensor:
+        """The network's output, as restore_tiled gives it."""
+        if not (margin := self.network.margin):
+            return self.network(planes)
+        output = self.network(functional.pad(planes, (margin,) * 4, mode="reflect"))
+        edge = self.network.scale * margin
+        return output[..., edge:-edge, edge:-edge]

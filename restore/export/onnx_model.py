@@ -18,7 +18,6 @@ from restore.export.graph import RestoringGraph
 from restore.files.atomic import staged, write_atomically
 from restore.files.paths import printable
 from restore.inference.restorer import Restorer
-from restore.networks.padding import mirrored_around
 from transforms import Layout, NoiseProfile
 
 TOLERANCE = 1e-4
@@ -40,7 +39,7 @@ def write_onnx(restorer: Restorer, path: Path) -> list[str]:
 
     Its input "input" is an image and its output "output" the restored one, as of RestoringGraph; a model that has to
     know the noise has the inputs "shot" and "read" too. Nothing is clipped. The metadata say how to use it: "layout",
-    "planes", "scale", "sizes", "size_multiple", "margin", and "information", the information file.
+    "planes", "scale", "sizes", "size_multiple" and "information", the information file.
     Raises UserError where a package is missing, and for a file whose output is not torch's, which is not kept.
     """
     check_packages()
@@ -133,7 +132,6 @@ def _metadata(restorer: Restorer, sizes: str) -> dict[str, str]:
         "scale": str(restorer.scale),
         "sizes": sizes,
         "size_multiple": str(restorer.network.size_multiple),
-        "margin": str(restorer.network.margin),
         "information": json.dumps(restorer.information.data),
     }
 
@@ -155,25 +153,16 @@ def running(model: bytes) -> Run:
 
 
 def difference(restorer: Restorer, run: Run, size: Size, noise: NoiseProfile | None) -> float:
-    """The largest difference between what a file and the Restorer make of tile_of(restorer, size), as a share of the
+    """The largest difference between what a file and the Restorer make of an example of this size, as a share of the
     output where it is above 1.
 
     noise  of the image, for a model that has to know it
     """
-    tile, margin, scale = tile_of(restorer, size), restorer.network.margin, restorer.scale
-    height, width = size
-    expected = restorer(tile[0, :, margin : height - margin, margin : width - margin], noise, max(size), overlap=0)
+    image = example(restorer.layout, size)
+    expected = restorer(image, noise, max(size), overlap=0)
     told = noise._asdict() if noise and restorer.chain.conditioning else {}
-    restored = run({"input": tile, **told})[0]
-    rows, columns = (slice(scale * margin, scale * (side - margin)) for side in size)
-    return ((restored[:, rows, columns] - expected).abs().max() / expected.abs().max().clamp(min=1)).item()
-
-
-def tile_of(restorer: Restorer, size: Size) -> Tensor:
-    """(1, channels, *size): an example, and around it its mirror image, as the Restorer gives it to the network."""
-    margin = restorer.network.margin
-    height, width = size
-    return mirrored_around(example(restorer.layout, (height - 2 * margin, width - 2 * margin))[None], margin)
+    restored = run({"input": image[None], **told})[0]
+    return ((restored - expected).abs().max() / expected.abs().max().clamp(min=1)).item()
 
 
 def check_difference(found: float, path: Path) -> None:

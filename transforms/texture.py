@@ -1,4 +1,4 @@
-"""Fine random texture that belongs to the photograph."""
+"""More texture than a clean photograph has, and less: what few photographs do not show."""
 
 from math import sqrt
 from typing import Annotated, ClassVar, Literal
@@ -47,3 +47,27 @@ class Grain(Transform):
             blurred = np.asarray(cv2.GaussianBlur(grain, (5, 5), sigma), np.float32)
             grain = blurred / blurred.std()
         return np.clip(picture + deviation * grain, 0, 1)
+
+
+class Defocus(Transform):
+    """Blurs a clean photograph, as a lens out of focus does, so that it is smooth: a Gaussian.
+
+    Smooth areas show best what noise is left. Where crops are chosen for their detail (RandomResizedCrop), a denoiser
+    sees few of them, and leaves blotches in skies, walls and dark frames.
+    """
+
+    layouts: ClassVar[frozenset[Layout]] = frozenset({SRGB})
+    refuses_pairs: ClassVar[str | None] = "would change its clean image alone"
+    training_only: ClassVar[bool] = True
+
+    class_name: Literal["Defocus"] = "Defocus"
+    probability: Probability = 0.2
+    """Share of the photographs that are blurred."""
+    sigma: Range[Annotated[float, Field(gt=0, le=64)]] = (2.0, 16.0)
+    """[low, high] from which the Gaussian's standard deviation is drawn, its logarithm being uniform [px]."""
+
+    def __call__(self, image: Image, rng: Generator) -> Image:
+        assert not isinstance(image, Pair | Mosaic), "Pipeline.check refuses them"
+        if not happens(self.probability, rng):
+            return image
+        return cv2.GaussianBlur(unit_range(image), (0, 0), log_uniform(*self.sigma, rng))
