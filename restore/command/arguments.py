@@ -111,12 +111,7 @@ def training_arguments(words: list[str] | None = None) -> Namespace:
 def testing_arguments(words: list[str] | None = None) -> Namespace:
     """The arguments of restore.test; ends the program at --help or a mistake, as argparse does."""
     parser = _parser("restore.test", TESTING)
-    parser.add_argument(
-        "--model",
-        metavar="RUN_OR_PTH",
-        help="a run's folder (its best model), a .pth or .safetensors (default: the raw denoiser that comes with the "
-        "suite)",
-    )
+    _add_model(parser)
     parser.add_argument(
         "--input", required=True, metavar="FOLDER", help="raw files, and pictures: PNG, TIFF, JPEG, WebP"
     )
@@ -199,12 +194,7 @@ def splitting_arguments(words: list[str] | None = None) -> Namespace:
 def export_arguments(words: list[str] | None = None) -> Namespace:
     """The arguments of restore.export; ends the program at --help or a mistake, as argparse does."""
     parser = _parser("restore.export", EXPORT)
-    parser.add_argument(
-        "--model",
-        metavar="RUN_OR_PTH",
-        help="a run's folder (its best model), a .pth or .safetensors (default: the raw denoiser that comes with the "
-        "suite)",
-    )
+    _add_model(parser)
     parser.add_argument("--to", required=True, choices=list(EXPORT_SUFFIXES), help="the format")
     parser.add_argument("--output", metavar="PATH", help="file to write (default: here, by the name of the run)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
@@ -278,6 +268,15 @@ def flags(**names: str) -> Iterator[None]:
             spellings = {argument, argument.replace("_", " ")}
             lines = [re.sub(f"^({'|'.join(spellings)}): ", f"{flag}: ", line) for line in lines]
         raise UserError(*lines) from None
+
+
+def _add_model(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        metavar="RUN_OR_PTH",
+        help="a run's folder (its best model), a .pth or .safetensors (default: the raw denoiser that comes with the "
+        "suite)",
+    )
 
 
 def _parser(name: str, description: str) -> ArgumentParser:
