@@ -1,6 +1,5 @@
 """A model as one module of torch, conditioning and its inverse included, for programs that know neither."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,10 +27,7 @@ class RestoringGraph(nn.Module):
         if shot is None or read is None:
             return self._output(image)
         planes, metadata = self.chain.conditioned(image, RawMetadata(NEUTRAL, NoiseProfile(shot, read)))
-        restored = recorded(self.network, self._output(planes), image, metadata)
-        if self.network.noise_residual:  # without noise the image stays as it is, as the Restorer leaves it
-            return torch.where((shot + read).sum() > 0, restored, image)
-        return restored
+        return recorded(self.network, self._output(planes), image, metadata)
 
     def _output(self, planes: Tensor) -> Tensor:
         """The network's output, as restore_tiled gives it."""

@@ -211,8 +211,6 @@ class Restorer:
         if not self.chain.conditioning:
             return restore_tiled(self.network, degraded, tile, overlap)
         metadata = self._metadata(noise, image.device)
-        if self.network.noise_residual and not any(bool(values.any()) for values in metadata.noise):
-            return degraded.clone()  # as the network leaves it; a stabilising transform and its inverse would round it
         seen, metadata = self.chain.conditioned(degraded, metadata)
         return recorded(self.network, restore_tiled(self.network, seen, tile, overlap), degraded, metadata)
 

@@ -1,5 +1,6 @@
 """From a network's output to raw, with the brightness and colour of the degraded image kept area by area."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -13,10 +14,15 @@ SIDE = 65
 def recorded(network: Generator, output: Tensor, degraded: Tensor, metadata: RawMetadata | None) -> Tensor:
     """The network's output in the unit of the degraded image, both (..., C, H, W); that one is without conditioning.
 
-    Of a network with noise_residual it has the degraded image's means.
+    Of a network with noise_residual it has the degraded image's means, and without noise it is that image, which a
+    stabilising transform and its inverse would round.
     """
     restored = unconditioned(output, metadata)
-    return with_means_of(degraded, restored) if network.noise_residual else restored
+    if not network.noise_residual:
+        return restored
+    assert metadata is not None, "such a network is for raw images"
+    noisy = (metadata.noise.shot + metadata.noise.read).sum(-1) != 0
+    return torch.where(noisy[..., None, None, None], with_means_of(degraded, restored), degraded)
 
 
 def with_means_of(degraded: Tensor, restored: Tensor) -> Tensor:
