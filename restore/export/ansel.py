@@ -20,11 +20,12 @@ from torch.nn import functional
 
 from options.errors import UserError
 from restore.compute.device import tf32
+from restore.export.example import NOISE, example
 from restore.files.atomic import open_atomically
 from restore.files.paths import printable
 from restore.networks.base import Generator
 from restore.networks.cfa_unet import CfaUNet
-from transforms import NoiseLevelMap, NoiseProfile, Pipeline, RawMetadata, pack, unpack
+from transforms import RGGB, NoiseLevelMap, Pipeline, RawMetadata, unpack
 from transforms.sensor.cameras import COLOUR_OF_SITE, NEUTRAL
 
 MAGIC = b"ANSELDN1"
@@ -32,9 +33,6 @@ TOLERANCE = 2e-4
 """Largest difference [white level] between the network's output and that of its file, as in Ansel's own tests."""
 SIDE = 96
 """Of the mosaic on which both are compared, as in Ansel's own tests [px]."""
-SHOT, READ = (4e-4, 1e-4, 2e-4), (4e-6, 1e-6, 2e-6)
-"""Its noise in R, G and B: of a high ISO speed, and unlike in each, so that colours that change places are found out.
-"""
 
 
 class AnselModel(NamedTuple):
@@ -142,18 +140,14 @@ def _difference(network: CfaUNet, model: AnselModel) -> float:
     """The largest difference between the outputs of the network and of the file, for a noisy RGGB mosaic."""
     multiple = 2**network.unet.depth
     side = -(-SIDE // multiple) * multiple
-    rows, columns = torch.arange(side)[:, None], torch.arange(side)
     colours = torch.tensor(COLOUR_OF_SITE).view(2, 2).repeat(side // 2, side // 2)  # (side, side): 0, 1, 2 are R, G, B
-    shot, read = torch.tensor(SHOT), torch.tensor(READ)
-    # Texture that brightens from black downwards, so that with its noise some values are negative.
-    clean = rows / side * (0.5 + 0.4 * torch.cos(columns / 5))
-    draws = torch.randn(side, side, generator=torch.Generator().manual_seed(0))
-    mosaic = clean + (shot[colours] * clean + read[colours]).sqrt() * draws
-    sigma = (shot[colours] * mosaic.clamp(min=0) + read[colours]).clamp(min=1e-12).sqrt()
+    packed = example(RGGB, (side // 2, side // 2))
+    mosaic = unpack(packed)
+    shot, read = (values.view(2, 2).repeat(side // 2, side // 2) for values in NOISE)
+    sigma = (shot * mosaic.clamp(min=0) + read).clamp(min=1e-12).sqrt()
     one_hot = [(colours == colour).float() for colour in range(3)]
     of_file = run_ansel(model, torch.stack([mosaic, *one_hot, sigma])[None])[0, 0]
 
-    metadata = RawMetadata(NEUTRAL, NoiseProfile(shot[COLOUR_OF_SITE], read[COLOUR_OF_SITE]))
-    degraded = NoiseLevelMap().network_input(pack(mosaic), metadata)[None]
+    degraded = NoiseLevelMap().network_input(packed, RawMetadata(NEUTRAL, NOISE))[None]
     of_network = unpack(network(degraded.to(next(network.parameters()).device)))[0]
     return (of_file - of_network.cpu()).abs().max().item()

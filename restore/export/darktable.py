@@ -18,9 +18,10 @@ from torch.nn import functional
 
 from options.errors import UserError
 from restore.export.card import Card
+from restore.export.example import example
 from restore.export.graph import RestoringGraph
 from restore.export.noise import NoiseEstimate
-from restore.export.onnx_model import check_difference, check_packages, difference, example, running, to_onnx
+from restore.export.onnx_model import check_difference, check_packages, difference, running, to_onnx
 from restore.files.atomic import staged, write_atomically
 from restore.inference.restorer import Restorer
 from transforms import NoiseProfile

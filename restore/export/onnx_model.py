@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from options.errors import UserError
+from restore.export.example import NOISE, Size, example
 from restore.export.graph import RestoringGraph
 from restore.files.atomic import staged, write_atomically
 from restore.files.paths import printable
 from restore.inference.restorer import Restorer
-from transforms import Layout, NoiseProfile
+from transforms import NoiseProfile
 
 TOLERANCE = 1e-4
 """Largest difference between torch's output and that of a file, as a share of the output where it is above 1."""
@@ -26,10 +27,6 @@ SIDE = 48
 """About the shortest side of the images on which both are compared [px]."""
 FIXED_SIDE = 256
 """Of the images of a network whose graph cannot be made for any [px]."""
-NOISE = NoiseProfile(torch.tensor([4e-3, 1e-3, 1e-3, 2e-3]), torch.tensor([4e-5, 1e-5, 1e-5, 2e-5]))
-"""Of the images on which both are compared: of a high ISO speed, and unlike in R, G and B."""
-Size = tuple[int, int]
-"""Height and width [px]."""
 Run = Callable[[Mapping[str, Tensor]], Tensor]
 """What a file makes of its inputs."""
 
@@ -172,19 +169,3 @@ def check_difference(found: float, path: Path) -> None:
             f"{printable(path)}: not written, as its output differs from torch's by {found:.1e}, and at most "
             f"{TOLERANCE:.0e} is allowed; take a model whose weights are finite and of ordinary size"
         )
-
-
-def example(layout: Layout, size: Size) -> Tensor:
-    """An image (channels, *size) with texture that brightens downwards, and of raw with noise: a few values lie below
-    black and above white."""
-    height, width = size
-    rows, columns = torch.arange(height)[:, None] / height, torch.arange(width)
-    phases = torch.arange(layout.channels)[:, None, None]
-    image = rows * (0.5 + 0.4 * torch.cos(columns / 5 + phases))
-    if not layout.raw:
-        return image
-    shot, read = (values[:, None, None] for values in NOISE)
-    draws = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
-    image = image + (shot * image + read).sqrt() * draws
-    image[:, : height // 8, 0], image[:, : height // 8, 1] = -0.05, 1.3
-    return image

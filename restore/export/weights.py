@@ -20,7 +20,7 @@ from torch import Tensor
 from options.errors import UserError
 from restore.compute.device import tf32
 from restore.export.card import Card
-from restore.export.onnx_model import NOISE, example
+from restore.export.example import NOISE, example
 from restore.files.atomic import staged, write_atomically
 from restore.files.paths import printable
 from restore.inference.restorer import Restorer
