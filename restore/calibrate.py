@@ -50,7 +50,7 @@ def make_profile(path: Path, arguments: Namespace) -> None:
         Curve(channel, _legend(channel, result, n), signal[:, n], variance, expected[:, n], result.used[:, n])
         for n, (channel, variance) in enumerate(zip(frames.channels, frames.flats.variance.T, strict=True))
     ]
-    title = f"Photon transfer of {frames.model}" + (f" at ISO {frames.iso:g}" if frames.iso else "")
+    title = f"Photon transfer of {frames.camera}" + (f" at ISO {frames.iso:g}" if frames.iso else "")
     write_atomically(plot, photon_transfer_plot(title, "fitted line", curves, result.dark_noise**2))
     print(*_summary(result, frames), sep="\n")
     print(f"plot: {plot}")
@@ -129,7 +129,7 @@ def _profile(result: Calibration, frames: MeasuredFrames) -> CameraProfile:
         **planes,
         white_level=frames.white,
         tukey_shape=result.tukey_shape,
-        camera=frames.model,
+        camera=frames.camera,
         iso=frames.iso,
     )
 

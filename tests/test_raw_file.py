@@ -156,9 +156,11 @@ def test_without_a_white_balance_daylight_is_taken(dng):
 
 def test_camera_and_iso_are_those_of_the_file(dng):
     raw = read_raw(dng(camera=("Acme", "Mosaica 1"), iso=3200))
-    assert (raw.model, raw.iso) == ("Acme Mosaica 1", 3200)
+    assert (raw.make, raw.model, raw.camera, raw.iso) == ("Acme", "Mosaica 1", "Acme Mosaica 1", 3200)
     raw = read_raw(dng(camera=("ACME INC.", "Acme Mosaica 2")))
-    assert (raw.model, raw.iso) == ("Acme Mosaica 2", None)
+    assert (raw.make, raw.model, raw.camera, raw.iso) == ("ACME INC.", "Acme Mosaica 2", "Acme Mosaica 2", None)
+    raw = read_raw(dng(camera=("", "")))
+    assert (raw.make, raw.model, raw.camera) == ("", "", "unknown camera")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +204,7 @@ def test_missing_empty_damaged_and_foreign_files_are_refused_in_one_line(dng, tm
 @needs_real_files
 def test_a_real_dng_is_read():
     raw = read_raw(RAW / "good" / "canon_550d_colorchart.dng")
-    assert (raw.data.shape, raw.pattern, raw.model) == ((1156, 1734), "RGGB", "Canon EOS Kiss X4")
+    assert (raw.data.shape, raw.pattern, raw.camera) == ((1156, 1734), "RGGB", "Canon EOS Kiss X4")
     assert (raw.black.tolist(), raw.white, raw.iso, raw.metadata.noise.known) == ([2056] * 4, 15000, None, False)
     np.testing.assert_allclose(raw.metadata.camera.white_balance, [2.477, 1, 2.477 / 1.462], rtol=1e-4)
     np.testing.assert_allclose(raw.metadata.camera.rgb_to_camera.sum(axis=1), 1)
@@ -224,7 +226,7 @@ def test_the_greens_of_a_real_dng_agree():
 def test_a_real_raw_file_that_is_no_dng_is_read():
     raw = read_raw(RAW / "good" / "kodak_dc50.kdc")
     assert (raw.data.shape, raw.pattern, raw.white, raw.metadata.noise.known) == ((512, 768), "GRBG", 16383, False)
-    assert "DC50" in raw.model
+    assert "DC50" in raw.camera
     assert 0 <= raw.linear().min() < raw.linear().max() == 1
 
 

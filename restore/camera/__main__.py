@@ -59,7 +59,7 @@ def report(path: str, raw: RawFile) -> str:
     }
     if noise.known:
         lines |= {"shot": f"{_row(noise.shot)} (R, G1, G2, B)", "read": f"{_row(noise.read)} (R, G1, G2, B)"}
-    title = f"{printable(path)}: {raw.model}, ISO {'not known' if raw.iso is None else f'{raw.iso:g}'}"
+    title = f"{printable(path)}: {raw.camera}, ISO {'not known' if raw.iso is None else f'{raw.iso:g}'}"
     return "\n".join([title, *(f"  {name:<14} {text}" for name, text in lines.items())])
 
 

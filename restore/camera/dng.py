@@ -98,8 +98,8 @@ def _about(source: RawFile, carried: Carried) -> Directory:
     order, own = carried.order, carried.about
     colours = source.xyz_to_camera if source.xyz_to_camera is not None else np.linalg.inv(RGB_TO_XYZ)
     known: Directory = {
-        MODEL: text(source.model),
-        UNIQUE_CAMERA_MODEL: text(source.model),
+        MODEL: text(source.camera),
+        UNIQUE_CAMERA_MODEL: text(source.camera),
         COLOR_MATRIX: numbers(order, SRATIONAL, colours),
         ILLUMINANT: numbers(order, SHORT, [D65]),  # without which darktable does not use the matrix
     }

@@ -29,7 +29,7 @@ class Frame(NamedTuple):
     """(C, h, w) float32 [DN] as the camera recorded it, black included: R, G1, G2, B of a mosaic, or one of grey."""
     white: float | None
     """White level [DN], where the file says it."""
-    model: str = "unknown camera"
+    camera: str = "unknown camera"
     iso: float | None = None
 
 
@@ -48,8 +48,8 @@ class MeasuredFrames(NamedTuple):
     darks: Pairs
     shape_samples: np.ndarray
     """(n,) of calibration.shape_samples, from the first pair of dark frames."""
-    model: str
-    """Make and model of the camera."""
+    camera: str
+    """Make and model."""
     iso: float | None
 
 
@@ -80,7 +80,7 @@ def read_folders(flats: str | Path, darks: str | Path, white: float | None) -> M
         flats=_measured_flats(flat_files, first, white, black),
         darks=measured_darks,
         shape_samples=shape_samples(*_planes_of_pair(dark_files[0], first)),
-        model=first.model,
+        camera=first.camera,
         iso=first.iso,
     )
 
@@ -113,7 +113,7 @@ def read_frame(path: Path) -> Frame:
     """Reads a raw file with a Bayer mosaic, or a grey PNG or TIFF file. Raises BadImage for everything else."""
     if path.suffix.lower() in RAW_SUFFIXES:
         raw = read_raw(path)
-        return Frame(_planes(raw), raw.white, raw.model, raw.iso)
+        return Frame(_planes(raw), raw.white, raw.camera, raw.iso)
     image = read_image(path)
     grey = image[..., 0]
     if (image != grey[..., None]).any():
@@ -155,10 +155,10 @@ def _planes_of_pair(files: FilePair, first: Frame) -> tuple[np.ndarray, np.ndarr
             raise BadImage(
                 file, f"is {_kind(frame)}, and the first dark frame is {_kind(first)}", "give frames of one camera"
             )
-        if (frame.model, frame.iso) != (first.model, first.iso):
+        if (frame.camera, frame.iso) != (first.camera, first.iso):
             raise BadImage(
                 file,
-                f"is by {frame.model} at ISO {frame.iso}, and the first dark frame by {first.model} at {first.iso}",
+                f"is by {frame.camera} at ISO {frame.iso}, and the first dark frame by {first.camera} at {first.iso}",
                 "give frames of one camera at one ISO speed",
             )
     return frames[0].planes, frames[1].planes

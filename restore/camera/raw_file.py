@@ -68,8 +68,10 @@ class RawFile(NamedTuple):
     with a noise profile."""
     xyz_to_camera: np.ndarray | None
     """(3, 3) float64: LibRaw's matrix of the camera under D65, as a DNG's ColorMatrix; None where it has none."""
+    make: str
+    """The camera's maker as the file has it, "NIKON CORPORATION"; empty where it does not say."""
     model: str
-    """Make and model, or "unknown camera"."""
+    """As the file has it, "NIKON D750" or "ILCE-7M3"; empty where it does not say."""
     iso: float | None
     """None where the file does not say."""
     exposure_time: float | None
@@ -77,6 +79,13 @@ class RawFile(NamedTuple):
     taken: float | None
     """When it was taken [s since 1970], if the camera's clock ran by the local time; None where the file does not
     say."""
+
+    @property
+    def camera(self) -> str:
+        """Make and model, the make only once: "NIKON D750", "SONY ILCE-7M3"; or "unknown camera"."""
+        if self.make and self.model.lower().startswith(self.make.split()[0].lower()):
+            return self.model
+        return f"{self.make} {self.model}".strip() or "unknown camera"
 
     def linear(self) -> np.ndarray:
         """(H, W) float32: 0 = black level, 1 = white level at every site; not clipped."""
@@ -157,6 +166,7 @@ def _raw_file(path: Path, raw: rawpy.RawPy, tags: RawTags) -> RawFile:
             _noise(tags, shift, rggb),
         ),
         xyz_to_camera=xyz_to_camera if xyz_to_camera.any() else None,
+        make=tags.make,
         model=tags.model,
         iso=_positive(raw.other.iso_speed) or tags.iso,
         exposure_time=_positive(raw.other.shutter_speed) or tags.exposure_time,

@@ -25,7 +25,8 @@ RGB = (0, 1, 2)
 class RawTags(NamedTuple):
     """The tags of a raw file. Values for each site (2, 2) are for the 2 x 2 cell at the origin."""
 
-    model: str = "unknown camera"
+    make: str = ""
+    model: str = ""
     iso: float | None = None
     exposure_time: float | None = None
     """[s]."""
@@ -55,7 +56,8 @@ def read_tags(path: str | Path) -> RawTags:
 
 def _tags_of(main: tifffile.TiffPage, size: int) -> RawTags:
     tags = RawTags(
-        model=_model(main.tags),
+        make=_text(main.tags, MAKE),
+        model=_text(main.tags, MODEL),
         iso=_number(main.tags, ISO, "ISOSpeedRatings"),
         exposure_time=_number(main.tags, EXPOSURE_TIME, "ExposureTime"),
     )
@@ -76,11 +78,8 @@ def _tags_of(main: tifffile.TiffPage, size: int) -> RawTags:
     )
 
 
-def _model(tags: tifffile.TiffTags) -> str:
-    make, model = (str(tags.valueof(code, "")).strip() for code in (MAKE, MODEL))
-    if make and model.lower().startswith(make.split()[0].lower()):
-        return model
-    return f"{make} {model}".strip() or RawTags().model
+def _text(tags: tifffile.TiffTags, code: int) -> str:
+    return str(tags.valueof(code, "")).strip()
 
 
 def _number(tags: tifffile.TiffTags, code: int, exif_name: str) -> float | None:

@@ -140,6 +140,12 @@ def testing_arguments(words: list[str] | None = None) -> Namespace:
         help="noise of the camera as restore.calibrate measured it, for raw files that do not tell their own, if the "
         "model has to know it",
     )
+    parser.add_argument(
+        "--noise-profiles",
+        metavar="JSON",
+        help="darktable's noiseprofiles.json, for raw files of cameras without a --profile (default: that of darktable "
+        "where it is installed; else the noise is estimated from each file)",
+    )
     parser.add_argument("--format", choices=["dng"], default="dng", help="of restored raw files (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace raw files that were restored before")
     parser.add_argument(

@@ -5,19 +5,16 @@ Where such photographs are divided between training and validation, validation m
 
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from restore.camera.raw_file import RAW_SUFFIXES, read_raw
 from restore.data.sources.reading import PACKED_SUFFIX, read_packed
-from restore.files.images import read_image
+from restore.files.images import read_image, time_taken
 
 SIDE = 8
 """Rows of the small grey version, and differences in each of them."""
@@ -26,7 +23,6 @@ NEAR = 6
 395 photographs of BSDS500 no two did that show different things."""
 BURST = 2
 """Longest time between two photographs of a burst [s]."""
-EXIF, DATE_TIME_ORIGINAL = 0x8769, 36867
 ROWS = 64
 """Hashes compared with all others at a time."""
 BITS = np.array([number.bit_count() for number in range(2**16)], np.uint8)
@@ -51,7 +47,7 @@ def content(file: Path) -> Content:
         return Content(file, _hash(raw.data), raw.taken)
     if file.suffix.lower() == PACKED_SUFFIX:
         return Content(file, _hash(read_packed(file).values), None)
-    return Content(file, _hash(cv2.cvtColor(read_image(file), cv2.COLOR_RGB2GRAY)), _picture_time(file))
+    return Content(file, _hash(cv2.cvtColor(read_image(file), cv2.COLOR_RGB2GRAY)), time_taken(file))
 
 
 def content_groups(contents: Sequence[Content]) -> list[list[Content]]:
@@ -109,10 +105,3 @@ def _hash(pixels: np.ndarray) -> int:
     small = cv2.resize(pixels.astype(np.float32), (SIDE + 1, SIDE), interpolation=cv2.INTER_AREA)
     brighter = (small[:, 1:] > small[:, :-1]).ravel()
     return int.from_bytes(np.packbits(brighter).tobytes())
-
-
-def _picture_time(file: Path) -> float | None:
-    with suppress(Exception), Image.open(file) as image:  # damaged tags raise nearly anything, and the time only helps
-        text = str(image.getexif().get_ifd(EXIF)[DATE_TIME_ORIGINAL])
-        return datetime.strptime(text, "%Y:%m:%d %H:%M:%S").timestamp()
-    return None

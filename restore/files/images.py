@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import cv2
@@ -33,6 +34,7 @@ __all__ = [
     "find_images",
     "read_alpha",
     "read_image",
+    "time_taken",
     "to_tensor",
     "to_uint",
     "write_image",
@@ -42,7 +44,7 @@ IMAGE_SUFFIXES = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp"}
 READER_VERSION = 2
 """Raise it by one when read_image returns other pixels for any file: stored images are then decoded anew."""
 JPEG_QUALITY = 95
-EXIF_ORIENTATION = 274
+EXIF_ORIENTATION, EXIF_DIRECTORY, EXIF_DATE_TIME_ORIGINAL = 274, 0x8769, 36867
 PNG_COLOUR_TYPE = 25  # its place in the file
 PNG_WITH_ALPHA = (b"\4", b"\6")  # grey, RGB
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -120,6 +122,19 @@ def _orientation(path: str | Path) -> int:
             return int(image.getexif().get(EXIF_ORIENTATION, 1))
     except Exception:  # whatever Pillow's decoders meet; the pixels have been read already
         return 1
+
+
+def time_taken(path: str | Path) -> float | None:
+    """When a picture was taken [s since 1970], if the camera's clock ran by the local time; None: its file does not
+    say."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            text = str(image.getexif().get_ifd(EXIF_DIRECTORY)[EXIF_DATE_TIME_ORIGINAL])
+            return datetime.strptime(text, "%Y:%m:%d %H:%M:%S").timestamp()
+    except Exception:  # damaged tags make Pillow raise nearly anything
+        return None
 
 
 def _decoded(path: str | Path, flags: int) -> np.ndarray:

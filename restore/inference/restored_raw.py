@@ -5,8 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 from restore.camera.raw_file import RawFile, sites
-from restore.files.images import BadImage
-from transforms.noise.profile import CameraProfile
 from transforms.sensor.bayer import Pattern
 from transforms.sensor.metadata import NoiseProfile
 
@@ -32,24 +30,6 @@ class RestoredRaw(NamedTuple):
     def scale(self) -> int:
         """s."""
         return len(self.mosaic) // len(self.source.data)
-
-
-def known_noise(source: RawFile, profile: CameraProfile | None) -> tuple[NoiseProfile, str]:
-    """The noise of a raw file and where it is from: its own NoiseProfile, else the profile of its camera.
-
-    Raises BadImage where the profile was measured at another ISO speed.
-    """
-    if source.metadata.noise.known:
-        return source.metadata.noise, "NoiseProfile of the file"
-    if profile is None:
-        return source.metadata.noise, "not known"
-    if profile.iso and source.iso and profile.iso != source.iso:
-        raise BadImage(
-            source.path,
-            f"has ISO {source.iso:g}, and the profile of {profile.camera} was measured at ISO {profile.iso:g}",
-            "give a profile of that speed",
-        )
-    return profile.noise().profile(), f"profile of {profile.camera}"
 
 
 def noise_left(

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from options.errors import UserError
-from restore.camera.noise_estimate import estimate_noise
+from restore.camera.noise_sources import find_noise
 from restore.camera.raw_file import read_raw
 from restore.compute.device import choose_device
 from restore.files.images import BadImage, to_tensor, to_uint
 from restore.inference.ensemble import ORIENTATIONS, TRANSPOSED, UPRIGHT, mean_over, oriented, turned
-from restore.inference.restored_raw import RestoredRaw, known_noise, noise_left
+from restore.inference.restored_raw import RestoredRaw, noise_left
 from restore.networks import build_generator
 from restore.networks.means import recorded
 from restore.networks.tiles import restore_tiled
@@ -131,6 +131,7 @@ class Restorer:
         self,
         path: str | Path,
         profile: CameraProfile | None = None,
+        noise_profiles: str | Path | None = None,
         strength: float = 1.0,
         tile: int = 512,
         overlap: int = 32,
@@ -138,20 +139,20 @@ class Restorer:
     ) -> RestoredRaw:
         """Restores a raw file: its visible area, as the command restore.test does.
 
-        profile   of its camera, for a model that has to know the noise, where the file has no NoiseProfile; without
-                  either, the noise is estimated from the file
-        strength  0 to 1: the mosaic is (1 - strength) * recorded + strength * restored
+        profile         of its camera, for a model that has to know the noise, where the file has no NoiseProfile
+        noise_profiles  darktable's noiseprofiles.json, where there is no profile either; None: that of darktable where
+                        it is installed. Where it does not tell the noise, that is estimated from the file
+        strength        0 to 1: the mosaic is (1 - strength) * recorded + strength * restored
         tile, overlap, ensemble  as of a call
-        restore.camera.dng.write_dng writes the result. Raises BadImage for a file that cannot be read or whose
-        noise is not known to a model that needs it, and UserError where the model or an argument does not fit.
+        restore.camera.dng.write_dng writes the result. Raises BadImage for a file that cannot be read, is of another
+        ISO speed than the profile, or has too few pixels for the estimate where the model needs one; and UserError
+        where the model or an argument does not fit.
         """
         if not self.layout.raw:
             raise UserError(f"{self.path} restores {self.layout.name} pictures; take a model of raw images")
         self.check_strength(strength)
         source = read_raw(path)
-        noise, noise_from = known_noise(source, profile)
-        if self.chain.conditioning and not noise.known:
-            noise, noise_from = estimate_noise(source), "estimated from the file"
+        noise, noise_from = find_noise(source, profile, noise_profiles)
         if self.chain.conditioning and not noise.known:
             raise BadImage(
                 path,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from options.choices import NAME_ALONE, Choices
 from transforms.noise.base import NoiseModel
-from transforms.noise.darktable import Darktable, camera_noise
+from transforms.noise.darktable import Darktable, camera_noise, find_camera
 from transforms.noise.dng import Dng, IsoProfile
 from transforms.noise.eld import Eld
 from transforms.noise.gaussian import Gaussian, Mixed
@@ -31,5 +31,6 @@ __all__ = [
     "Unprocessing",
     "add_noise",
     "camera_noise",
+    "find_camera",
     "read_profile",
 ]

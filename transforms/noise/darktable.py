@@ -125,10 +125,18 @@ def camera_noise(path: str | Path, maker: str, model: str, iso: float) -> NoiseP
     iso           ISO speed; outside the range that was measured, the noise is that at its nearer end
     Raises UserError for a file that cannot be used.
     """
+    camera = find_camera(path, maker, model)
+    return camera and camera.noise(iso)
+
+
+def find_camera(path: str | Path, maker: str, model: str) -> ProfiledCamera | None:
+    """The camera in darktable's file; None where the file does not have it. The arguments are those of camera_noise.
+
+    Raises UserError for a file that cannot be used.
+    """
     text = f"{maker} {model}"  # Pentax: its name is in the model, and the make is Ricoh
     cameras = (camera for camera in read_noise_profiles(path) if camera.is_called(model) and camera.is_made_by(text))
-    camera = next(cameras, None)
-    return camera and camera.noise(iso)
+    return next(cameras, None)
 
 
 def read_noise_profiles(path: str | Path) -> tuple[ProfiledCamera, ...]:
