@@ -14,10 +14,11 @@ from torch import Tensor
 from options.errors import UserError
 from restore.camera.noise_estimate import estimate_noise
 from restore.camera.raw_file import read_raw
+from restore.camera.restored_raw import RestoredRaw, noise_left
 from restore.compute.device import choose_device
 from restore.files.images import BadImage, to_tensor, to_uint
 from restore.inference.ensemble import ORIENTATIONS, TRANSPOSED, UPRIGHT, mean_over, oriented, turned
-from restore.inference.restored_raw import RestoredRaw, known_noise, noise_left
+from restore.inference.restored_raw import known_noise
 from restore.networks import build_generator
 from restore.networks.means import recorded
 from restore.networks.tiles import restore_tiled
@@ -142,7 +143,7 @@ class Restorer:
                   either, the noise is estimated from the file
         strength  0 to 1: the mosaic is (1 - strength) * recorded + strength * restored
         tile, overlap, ensemble  as of a call
-        restore.camera.dng.write_dng writes the result. Raises BadImage for a file that cannot be read or whose
+        restore.camera.formats.write_all writes the result. Raises BadImage for a file that cannot be read or whose
         noise is not known to a model that needs it, and UserError where the model or an argument does not fit.
         """
         if not self.layout.raw:
