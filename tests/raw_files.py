@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from restore.camera.restored_raw import RestoredRaw
+
 BYTE, ASCII, SHORT, LONG, RATIONAL, SRATIONAL, DOUBLE = 1, 2, 3, 4, 5, 10, 12
 PHOTOMETRIC, EXIF, HELD_FOR_EXIF, ISO = 262, 34665, 34666, 34855
 LINEAR_RAW = 34892
@@ -81,6 +83,14 @@ def write_dng(
         file.write(mosaic, photometric=kind, subfiletype=0, extratags=about + raw, metadata=None, **samples)
     _mend(path, iso, monochrome=not pattern and mosaic.ndim == 2)
     return path
+
+
+def restored_raw(source, mosaic=None, pattern=None, strength=1.0, noise_left=None) -> RestoredRaw:
+    """A raw file as it was restored: to a mosaic, or to its own."""
+    mosaic = source.linear() if mosaic is None else mosaic
+    return RestoredRaw(
+        source, mosaic, pattern or source.pattern, strength, source.metadata.noise, "the test", noise_left
+    )
 
 
 def by_site(values, pattern: str) -> np.ndarray:

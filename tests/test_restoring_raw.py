@@ -15,7 +15,7 @@ from restoring_files import identity_model, pictures
 
 from options.errors import UserError
 from restore import load_model
-from restore.camera.dng import write_dng as write_restored
+from restore.camera.formats import write_all
 from restore.camera.raw_file import read_raw
 from restore.command.arguments import testing_arguments as arguments_of
 from restore.networks import build_generator
@@ -114,7 +114,7 @@ def test_python_gives_the_mosaic_that_the_command_writes(changing, workplace):
     restore("--model", changing, "--input", "in", "--strength", 0.5)
     restored = load_model(changing, "cpu").restore_raw(source, strength=0.5)
     assert (restored.pattern, restored.strength, restored.scale) == ("GBRG", 0.5, 1)
-    write_restored(Path("python.dng"), restored.source, restored.mosaic, restored.pattern, 0.5, restored.noise_left)
+    write_all(restored, {"dng": Path("python.dng")})
     assert Path("python.dng").read_bytes() == Path("out/a.dng").read_bytes()
 
 

@@ -4,17 +4,31 @@ Source: DNG specification 1.7.1.0, chapters 3, 4 and 7; TIFF/EP and Exif 2.32 fo
 """
 
 import struct
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from restore.camera.tiff import BYTE, UNDEFINED, Directory, Entry, read_directory, read_header
+from restore.camera.opcodes import BEFORE_LEVELS, LISTS, enlarged, opcode_list, operations
+from restore.camera.raw_file import RawFile
+from restore.camera.restored_raw import RestoredRaw
+from restore.camera.tiff import (
+    BYTE,
+    RATIONAL,
+    SHORT,
+    UNDEFINED,
+    Directory,
+    Entry,
+    numbers,
+    read_directory,
+    read_header,
+    text,
+    values_of,
+)
+from transforms.sensor.bayer import first_red
 
 SUB_IFDS, EXIF, GPS, MAKER_NOTE, INTEROPERABILITY = 330, 34665, 34853, 37500, 40965
 DNG_VERSION, DNG_BACKWARD_VERSION, DNG_PRIVATE_DATA = 50706, 50707, 50740
 NEW_SUBFILE_TYPE, PHOTOMETRIC, CFA = 254, 262, 32803
-OPCODE_LISTS = {51008: "OpcodeList1", 51009: "OpcodeList2", 51022: "OpcodeList3"}
-ANY_SIZE = {1: "WarpRectilinear", 2: "WarpFisheye", 3: "FixVignetteRadial", 14: "WarpRectilinear2"}
-"""The operations, by their number, whose parameters are relative to the size of the image."""
+MODEL, EXPOSURE_TIME, ISO = 272, 33434, 34855
+CROP_ORIGIN, CROP_SIZE = 50719, 50720
 
 ABOUT = {
     *(270, 271, 272, 305, 306, 315, 700, 33432, 33723),  # names, date, owner, XMP, IPTC
@@ -25,7 +39,7 @@ OF_THE_MOSAIC = {
     *(33421, 33422, 50710, 50711),  # the pattern
     *(50713, 50714, 50715, 50716, 50717),  # black and white levels
     *(50718, 50719, 50720, 50780, 50829, 50830, 51125),  # scale and areas
-    *(50733, 50737, 50738, 50935, 51041, *OPCODE_LISTS),  # how it is to be demosaiced and denoised
+    *(50733, 50737, 50738, 50935, 51041, *LISTS),  # how it is to be demosaiced and denoised
 }
 """These lie beside the mosaic in a DNG."""
 OF_ITS_PIXELS = {50715, 50716, 50830, 51089, 51090, 51091}
@@ -51,16 +65,18 @@ class Carried(NamedTuple):
     """A line for everything that was left out and changes how the picture looks."""
 
 
-def carried_tags(path: Path, scale: int) -> Carried:
-    """The tags of the raw file that hold for its mosaic restored at `scale` times each side.
+def carried_tags(restored: RestoredRaw) -> Carried:
+    """The tags of a raw file that hold for its restored mosaic, enlarged or not.
 
     A DNG's tags are carried but for those that would no longer be true; of other raw files with TIFF directories (NEF,
-    CR2, ARW, ORF, PEF, RW2, ...) what they say of exposure, lens, date, place and owner; of all others nothing.
+    CR2, ARW, ORF, PEF, RW2, ...) what they say of exposure, lens, date, place and owner; of all others the camera's
+    name, exposure time and ISO speed.
     """
-    with path.open("rb") as file:
+    scale = restored.scale
+    with restored.source.path.open("rb") as file:
         header = read_header(file)
         if header is None:
-            return Carried("<", {}, {}, [])
+            return Carried("<", _known(restored.source, "<"), {}, [])
         order, offset = header
         main = read_directory(file, offset, order)
         nested = {code: read_directory(file, _offset(main[code], order), order) for code in (EXIF, GPS) if code in main}
@@ -74,11 +90,26 @@ def carried_tags(path: Path, scale: int) -> Carried:
     if maker_note is not None and DNG_PRIVATE_DATA not in kept:
         kept[DNG_PRIVATE_DATA] = _wrapped(maker_note, order)
     notes: list[str] = []
-    for code in OPCODE_LISTS.keys() & kept.keys() if scale > 1 else ():
-        _keep_of_any_size(kept, code, notes)
+    for code in sorted(LISTS.keys() & kept.keys()) if scale > 1 else ():
+        _keep_enlarged(kept, code, restored, notes)
+    for code in {CROP_ORIGIN, CROP_SIZE} & kept.keys() if scale > 1 else ():
+        area = scale * values_of(kept.pop(code), order)
+        if (area < 2**31).all():  # else damaged
+            kept[code] = numbers(order, RATIONAL, area)
     about: Directory = {code: entry for code, entry in kept.items() if code not in OF_THE_MOSAIC}
     about |= {code: [dict(directory)] for code, directory in nested.items() if directory}
+    about = _known(restored.source, order) | about
     return Carried(order, about, {code: kept[code] for code in OF_THE_MOSAIC & kept.keys()}, notes)
+
+
+def _known(source: RawFile, order: str) -> Directory:
+    """What LibRaw knows of any file."""
+    exif: Directory = {}
+    if source.exposure_time is not None:
+        exif[EXPOSURE_TIME] = numbers(order, RATIONAL, [source.exposure_time])
+    if source.iso is not None:
+        exif[ISO] = numbers(order, SHORT, [min(round(source.iso), 65535)])
+    return {MODEL: text(source.camera), EXIF: [exif]}
 
 
 def _holds(code: int, scale: int) -> bool:
@@ -107,27 +138,24 @@ def _wrapped(maker_note: Entry, order: str) -> Entry:
     return Entry(BYTE, b"Adobe\0MakN" + struct.pack(">I", len(place + maker_note.data)) + place + maker_note.data)
 
 
-def _keep_of_any_size(kept: dict[int, Entry], code: int, notes: list[str]) -> None:
-    """Takes the operations out of a list that count the source's pixels."""
-    operations = _operations(kept.pop(code).data)
-    relative = [whole for number, whole in operations if number in ANY_SIZE]
-    left_out = sorted({number for number, _ in operations} - ANY_SIZE.keys())
-    if relative:
-        kept[code] = Entry(UNDEFINED, struct.pack(">I", len(relative)) + b"".join(relative))
+def _keep_enlarged(kept: dict[int, Entry], code: int, restored: RestoredRaw, notes: list[str]) -> None:
+    """Makes the operations of a list those of the enlarged mosaic, without those that count the source's pixels."""
+    found = operations(kept.pop(code).data)
+    reds = zip(first_red(restored.pattern), first_red(restored.source.pattern), strict=True)
+    row, column = (abs(after - before) for after, before in reds)
+    held, left_out = enlarged(found, restored.scale, None if code == BEFORE_LEVELS else (row, column))
+    if held:
+        kept[code] = Entry(UNDEFINED, opcode_list(held))
     if left_out:
-        notes.append(f"{OPCODE_LISTS[code]}: left out operations {left_out}, which count the pixels of the source")
+        notes.append(f"{LISTS[code]}: left out operations {left_out}, which count the pixels of the source")
 
 
-def _operations(data: bytes) -> list[tuple[int, bytes]]:
-    """The number and the whole of each operation of a list, which is always big-endian; none of a damaged list."""
-    operations, place = [], 4
-    for _ in range(int.from_bytes(data[:4], "big")):
-        if place + 16 > len(data):
-            return []
-        number, length = (
-            int.from_bytes(data[place : place + 4], "big"),
-            int.from_bytes(data[place + 12 : place + 16], "big"),
-        )
-        operations.append((number, data[place : place + 16 + length]))
-        place += 16 + length
-    return operations
+def default_crop(carried: Carried, shape: tuple[int, ...]) -> tuple[float, float, float, float] | None:
+    """Top, left, height and width of the part of the mosaic that is the picture; None where the file names none."""
+    entries = [carried.mosaic.get(code) for code in (CROP_ORIGIN, CROP_SIZE)]
+    values = [values_of(entry, carried.order) for entry in entries if isinstance(entry, Entry)]
+    if [len(pair) for pair in values] != [2, 2]:
+        return None
+    (left, top), (width, height) = values
+    inside = min(left, top) >= 0 and min(width, height) >= 1 and top + height <= shape[0] and left + width <= shape[1]
+    return (top, left, height, width) if inside else None

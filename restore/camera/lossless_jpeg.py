@@ -1,4 +1,4 @@
-"""Lossless JPEG, in which DNG files keep their mosaics: encoding only, as LibRaw decodes.
+"""Lossless JPEG, in which DNG files keep their pixels: encoding only, as LibRaw decodes.
 
 Source: ITU-T T.81, annex H (lossless coding) and K.2 (Huffman codes); DNG specification 1.7, chapter 2 (a mosaic has
 two components, so that each pixel is predicted from its neighbour of the same colour).
@@ -19,16 +19,20 @@ RAREST = 1024
 """A category counts as no rarer than one in so many, which keeps its code within the 16 bits that JPEG allows."""
 
 
-def encode(mosaic: np.ndarray) -> bytes:
-    """A mosaic (H, W) uint16, W even, H and W / 2 below 65536, as a JPEG stream of process 14 (SOF3)."""
-    height, width = mosaic.shape
-    differences = _differences(mosaic)
+def encode(image: np.ndarray) -> bytes:
+    """An image (H, W, components) uint16, H and W below 65536, 2 to 4 components, as a JPEG of process 14 (SOF3).
+
+    A mosaic (H, W), W even, goes in as (H, W / 2, 2).
+    """
+    height, width, components = image.shape
+    differences = _differences(image)
     categories = BITS[np.abs(differences)]
     lengths = _code_lengths(np.bincount(categories, minlength=CATEGORIES))
     symbols = np.lexsort((np.arange(CATEGORIES), lengths))
-    frame = struct.pack(">BHHB", PRECISION, height, width // 2, 2) + bytes((1, 0x11, 0, 2, 0x11, 0))
+    numbers = range(1, components + 1)
+    frame = struct.pack(">BHHB", PRECISION, height, width, components) + b"".join(bytes((n, 0x11, 0)) for n in numbers)
     table = b"\0" + bytes(np.bincount(lengths, minlength=17)[1:17].tolist()) + bytes(symbols.tolist())
-    scan = bytes((2, 1, 0, 2, 0, 1, 0, 0))  # predictor 1: the neighbour on the left
+    scan = bytes((components, *(byte for n in numbers for byte in (n, 0)), 1, 0, 0))  # predictor 1: the left neighbour
     header = b"\xff\xd8" + _segment(0xC3, frame) + _segment(0xC4, table) + _segment(0xDA, scan)
     return header + _entropy_coded(differences, categories, lengths, symbols) + b"\xff\xd9"
 
@@ -37,9 +41,9 @@ def _segment(marker: int, content: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
 
 
-def _differences(mosaic: np.ndarray) -> np.ndarray:
-    """Each sample less its prediction, modulo 2 ** 16, in the order of coding (H * W,) int32."""
-    samples = mosaic.reshape(len(mosaic), -1, 2).astype(np.int32)
+def _differences(image: np.ndarray) -> np.ndarray:
+    """Each sample less its prediction, modulo 2 ** 16, in the order of coding (H * W * components,) int32."""
+    samples = image.astype(np.int32)
     differences = samples.copy()
     differences[:, 1:] -= samples[:, :-1]
     differences[1:, 0] -= samples[:-1, 0]

@@ -17,6 +17,16 @@ SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12:
 NUMBERS = {BYTE: "u1", SHORT: "u2", LONG: "u4", RATIONAL: "u4", SRATIONAL: "i4", DOUBLE: "f8"}
 VERSIONS = {42, 0x4F52, 0x5352, 0x55}
 """In the header of a TIFF file, of Olympus' ORF (two) and of Panasonic's RW2."""
+NEW_SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR = (
+    254,
+    256,
+    257,
+    258,
+    259,
+    262,
+    277,
+    284,
+)
 LARGEST_DENOMINATOR = 1_000_000
 
 
@@ -104,6 +114,24 @@ def numbers(order: str, kind: int, values: Sequence[float] | np.ndarray) -> Entr
 
 def text(value: str) -> Entry:
     return Entry(ASCII, value.encode("utf-8", "replace") + b"\0")
+
+
+def image_tags(order: str, image: np.ndarray, compression: int, photometric: int, reduced: bool = False) -> Directory:
+    """What a directory says of an image (H, W) or (H, W, samples), uint8 or uint16, but for the place of its data.
+
+    reduced  it is a smaller one of another image in the file
+    """
+    samples = image.shape[2] if image.ndim == 3 else 1
+    return {
+        NEW_SUBFILE_TYPE: numbers(order, LONG, [int(reduced)]),
+        WIDTH: numbers(order, LONG, [image.shape[1]]),
+        HEIGHT: numbers(order, LONG, [image.shape[0]]),
+        BITS: numbers(order, SHORT, [8 * image.itemsize] * samples),
+        COMPRESSION: numbers(order, SHORT, [compression]),
+        PHOTOMETRIC: numbers(order, SHORT, [photometric]),
+        SAMPLES: numbers(order, SHORT, [samples]),
+        PLANAR: numbers(order, SHORT, [1]),
+    }
 
 
 def values_of(entry: Entry, order: str) -> np.ndarray:

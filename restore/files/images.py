@@ -51,12 +51,12 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: np.fliplr,
     3: lambda image: np.rot90(image, 2),
     4: np.flipud,
-    5: np.transpose,
+    5: lambda image: image.swapaxes(0, 1),
     6: lambda image: np.rot90(image, -1),
-    7: lambda image: np.rot90(np.transpose(image), 2),
+    7: lambda image: np.rot90(image.swapaxes(0, 1), 2),
     8: np.rot90,
 }
-"""What turns an image (H, W) upright, by its EXIF orientation."""
+"""What turns an image (H, W) or (H, W, channels) upright, as a view, by its EXIF orientation; 1 is upright."""
 
 _WRITERS = {
     ".png": [],

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from options.errors import UserError
-from restore.camera.dng import write_dng
+from restore.camera.formats import FORMATS, write_all
 from restore.camera.raw_file import RAW_SUFFIXES, sites
+from restore.camera.restored_raw import RestoredRaw
 from restore.files.atomic import make_folder
 from restore.files.images import BadImage
 from restore.files.paths import files_below
 from restore.inference.inputs import LeftOut, Opened
-from restore.inference.restored_raw import RestoredRaw
 from restore.inference.restorer import Restorer
 from transforms import RGGB, pack
 from transforms.noise.profile import CameraProfile
@@ -21,8 +21,6 @@ from transforms.sensor.bayer import Pattern, unify
 
 LARGEST_SHIFT = 1e-3
 """A colour whose mean changes by more of the full scale is flagged: a denoiser must not change the brightness."""
-WRITERS = {"dng": write_dng}
-"""What writes a restored raw file, by the name of the format, which is the suffix too."""
 
 
 class RawFiles:
@@ -49,7 +47,7 @@ class RawFiles:
         ensemble: bool = False,
     ):
         self.folder, self.restorer, self.overwrite = folder, restorer, overwrite
-        self.suffix, self.write = f".{format_}", WRITERS[format_]
+        self.suffix, self.format = FORMATS[format_].suffix, format_
         self.options: dict[str, Any] = {"strength": strength, "profile": profile}
         self.options |= {"tile": tile, "overlap": overlap, "ensemble": ensemble}
         try:
@@ -82,9 +80,7 @@ class RawFiles:
                 f"take another model, or train this one again"
             )
         make_folder(output.parent)
-        notes = self.write(
-            output, restored.source, restored.mosaic, restored.pattern, restored.strength, restored.noise_left
-        )
+        notes = write_all(restored, {self.format: output})
         shift = _shift(restored)
         if max(map(abs, shift)) > LARGEST_SHIFT:
             notes.append(_flag(shift))

@@ -14,10 +14,10 @@ from torch import Tensor
 from options.errors import UserError
 from restore.camera.noise_sources import find_noise
 from restore.camera.raw_file import read_raw
+from restore.camera.restored_raw import RestoredRaw, noise_left
 from restore.compute.device import choose_device
 from restore.files.images import BadImage, to_tensor, to_uint
 from restore.inference.ensemble import ORIENTATIONS, TRANSPOSED, UPRIGHT, mean_over, oriented, turned
-from restore.inference.restored_raw import RestoredRaw, noise_left
 from restore.networks import build_generator
 from restore.networks.means import recorded
 from restore.networks.tiles import restore_tiled
@@ -144,9 +144,9 @@ class Restorer:
                         it is installed. Where it does not tell the noise, that is estimated from the file
         strength        0 to 1: the mosaic is (1 - strength) * recorded + strength * restored
         tile, overlap, ensemble  as of a call
-        restore.camera.dng.write_dng writes the result. Raises BadImage for a file that cannot be read, is of another
-        ISO speed than the profile, or has too few pixels for the estimate where the model needs one; and UserError
-        where the model or an argument does not fit.
+        restore.camera.formats.write_all writes the result. Raises BadImage for a file that cannot be read, is of
+        another ISO speed than the profile, or has too few pixels for the estimate where the model needs one; and
+        UserError where the model or an argument does not fit.
         """
         if not self.layout.raw:
             raise UserError(f"{self.path} restores {self.layout.name} pictures; take a model of raw images")

@@ -1,4 +1,4 @@
-"""A raw file and its restored mosaic, and what is known of the noise of both."""
+"""A raw file and its restored mosaic: what all writers of raw files and pictures take."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,10 @@ from transforms.sensor.metadata import NoiseProfile
 
 
 class RestoredRaw(NamedTuple):
-    """A raw file and what a model made of it."""
+    """A raw file and what a model made of it.
+
+    Both mosaics have the same outer edges, so that every area of the source is s times as far from them and as large.
+    """
 
     source: RawFile
     mosaic: np.ndarray
