@@ -1,4 +1,4 @@
-"""python -m restore.test: restores a folder of pictures and raw files with a trained model, and measures them."""
+"""python -m restore.test: restores pictures and raw files with a trained model, measures them, and writes a report."""
 
 import sys
 
@@ -8,37 +8,32 @@ if __name__ == "__main__":
     ARGUMENTS = testing_arguments()  # answers --help before the imports below, which take seconds
 
 from argparse import Namespace
-from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-from torch import Tensor
-from tqdm import tqdm
-
-from options.errors import UserError
+from options.errors import SaveError, UserError
 from restore import GENERAL_MODEL, load_model
+from restore.camera.raw_file import RAW_SUFFIXES
+from restore.command.progress import FilesBar
 from restore.compute.device import describe_device
-from restore.evaluation.metrics import baseline, baseline_name, measure
-from restore.evaluation.perceptual import Lpips
-from restore.evaluation.strips import strip
 from restore.files.atomic import make_folder
-from restore.files.images import IMAGE_SUFFIXES, to_uint, write_image
+from restore.files.images import IMAGE_SUFFIXES, write_image
 from restore.files.paths import files_below
-from restore.inference.inputs import Inputs, LeftOut, Opened, Photographs, Pictures
-from restore.inference.outputs import RESULTS, Outputs, check_outputs, output_names
-from restore.inference.raw_files import RawFiles, shown
-from restore.inference.restorer import Noise, Restorer, blended
-from restore.inference.results import Metrics, Results, Row
+from restore.inference.inputs import Inputs, LeftOut, Way, found_files
+from restore.inference.measuring import Measuring
+from restore.inference.outputs import REPORT, Outputs, check_outputs, output_names
+from restore.inference.pictures import Photographs, Pictures
+from restore.inference.raw_files import RawFiles
+from restore.inference.record import Record
+from restore.inference.restorer import Restorer
+from restore.inference.showing import strip_of
 from transforms.noise.profile import read_profile
 
-LARGEST = 1024
-"""Pixels of a picture's side in a strip."""
-MARGIN = 8
-"""Pixels rendered around those, since demosaicing looks at neighbours."""
+SETTINGS = ("target", "degrade", "iso", "strength", "ensemble", "baseline", "profile", "noise_profiles")
+"""Arguments that results.json repeats: all files of an output folder are restored in one way."""
 FLAGS = {"run_or_pth": "--model"} | {
-    name: f"--{name}"
-    for name in ("input", "target", "output", "iso", "tile", "overlap", "device", "strength", "profile")
+    name: f"--{name.replace('_', '-')}"
+    for name in (*SETTINGS, "input", "output", "tile", "overlap", "device", "format")
 }
 """The command's flag for each argument of the library."""
 SOME_LEFT_OUT = 3
@@ -51,154 +46,117 @@ def main(arguments: Namespace) -> int:
         _check_folders(arguments)
         restorer = load_model(arguments.model, arguments.device)
         restorer.check_strength(arguments.strength)
-        raw_files = _raw_files(arguments, restorer)
-        inputs = _inputs(arguments, restorer, raw_files)
-        files = sorted([*raw_files.files, *(inputs.files if inputs else ())])
-        names = output_names(files, lambda file: raw_files.suffix if file in raw_files.files else Inputs.suffix)
+        measuring = Measuring(restorer, arguments.baseline)
+        folder, files = found_files(arguments.input)
+        kinds, left_out = _kinds(arguments, folder, files, restorer)
+        kind_of = {file: kind for kind in kinds for file in kind.files}
+        names = output_names(sorted(kind_of), lambda file: kind_of[file].suffixes(arguments.format))
         _check_outputs(arguments, names)
+        about = {"model": str(restorer.path), "iteration": restorer.information.data.get("iteration")}
+        about |= {"input": str(folder)} | {name: getattr(arguments, name) for name in SETTINGS}
+        record = Record(output, about, measuring.images, restorer.information, arguments.overwrite)
+    record.left_out += left_out
+    record.results.notes += [note for kind in kinds for note in kind.notes]
     chosen = "" if arguments.model else " (no --model given: the raw denoiser that comes with the suite)"
     _say(describe_device(restorer.device), f"model: {restorer.path}, {restorer.weights_report}{chosen}")
-    size_note = inputs.size_note if inputs else None
-    _say(*(note for note in (restorer.information.note, size_note) if note))
-    if (output / RESULTS).exists():
-        _say(f"{output / RESULTS}: there already; replaced when a file has been restored")
+    _say(*filter(None, [restorer.information.note]), *record.results.notes)
 
-    told = {name: getattr(arguments, name) for name in ("input", "target", "degrade", "iso", "strength", "ensemble")}
-    about = {"model": str(restorer.path), **told, "size_note": size_note}
-    results = Results(about, baseline_name(restorer.scale), raw_files.left_out)
-    restore = partial(_blended, restorer, arguments)
-    lpips = Lpips(restorer.device)
+    wanted = {file: _missing(output, names[file], arguments.overwrite) for file in names}
+    todo = [file for file, paths in wanted.items() if paths]
+    done: list[str] = []
     try:
-        for file in tqdm(files, unit="picture", disable=not sys.stderr.isatty()):
-            try:
-                if inputs is None or file in raw_files.files:
-                    row = _restored_raw(file, raw_files, output, names[file])
-                else:
-                    row = _restored(file, inputs, restore, lpips, output, names[file])
-                results.add(file.as_posix(), row)
-            except LeftOut as reason:
-                results.left_out.append(str(reason))
-        results.complete = True
-    finally:  # also when the disk is full, at Ctrl+C, or when a picture does not fit into memory
-        if results.rows:
-            results.write(output)
-    if not results.rows:
-        raise UserError(f"--input: none of the {len(files)} files was restored:", *results.left_out)
-    _say(*results.lines())
-    if inputs and not results.measured:
-        _say("not measured: give --target or --degrade")
-    elif results.measured and lpips.note:
-        _say(lpips.note)
-    for file, row in results.rows.items():
-        _say(*(f"{file}: {line}" for line in row.facts.get("warnings", ())))
-    if results.left_out:
-        _say(f"left out {len(results.left_out)}:", *(f"  {line}" for line in results.left_out))
-    _say(f"pictures, strips, results.json and results.csv: {output}")
-    return SOME_LEFT_OUT if results.left_out else 0
+        with FilesBar(len(todo)) as bar:
+            runs = len(restorer.orientations) if arguments.ensemble else 1
+            restorer.on_tile = lambda share: bar.advance(share / runs)
+            for file in todo:
+                bar.begin(file.name)
+                try:
+                    _restore(file, kind_of[file], wanted[file], names[file], measuring, record)
+                    done.append(file.as_posix())
+                except LeftOut as reason:
+                    record.left_out.append(reason)
+                bar.end()
+    except BaseException:  # the disk is full, Ctrl+C, a picture that does not fit into memory
+        with suppress(SaveError):
+            record.write(complete=False)
+        raise
+    record.write(complete=True)
+    if not done and len(todo) == len(names):
+        raise UserError(f"--input: none of the {len(names)} files was restored:", *record.reasons())
+    _tell(record, done, len(names) - len(todo), measuring)
+    return SOME_LEFT_OUT if record.left_out else 0
 
 
-def _raw_files(arguments: Namespace, restorer: Restorer) -> RawFiles:
-    profile = read_profile(arguments.profile) if arguments.profile else None
-    ways = {name: getattr(arguments, name) for name in ("strength", "overwrite", "tile", "overlap", "ensemble")}
-    return RawFiles(Path(arguments.input), restorer, arguments.format, profile=profile, **ways)
-
-
-def _inputs(arguments: Namespace, restorer: Restorer, raw_files: RawFiles) -> Inputs | None:
-    """Photographs to be degraded by the model's chain, or pictures that are restored as they are; None: there are none,
-    but raw files."""
-    folder = Path(arguments.input)
-    if raw_files.files and not any(file.suffix.lower() in IMAGE_SUFFIXES for file in files_below(folder)):
-        for flag in ("target", "degrade", "iso"):
-            if getattr(arguments, flag):
-                raise UserError(f"--{flag}: raw files alone in {folder}, which are restored as they are; leave it out")
-        return None
-    try:
-        return _pictures(arguments, folder, restorer)
-    except UserError as mistake:
-        raise UserError(*raw_files.left_out, str(mistake)) from None
-
-
-def _pictures(arguments: Namespace, folder: Path, restorer: Restorer) -> Inputs:
-    if restorer.layout.raw or arguments.degrade:
-        if arguments.target:
-            raise UserError("target: the model is measured against the photographs that it degrades; leave it out")
-        return Photographs(folder, restorer, arguments.iso)
-    if arguments.iso is not None:
-        raise UserError("iso: a 3-channel model restores pictures as they are, without adding noise; leave it out")
-    return Pictures(folder, restorer.scale, Path(arguments.target) if arguments.target else None)
-
-
-def _blended(restorer: Restorer, arguments: Namespace, degraded: Tensor, noise: Noise | None) -> Tensor:
-    restored = restorer(degraded, noise, arguments.tile, arguments.overlap, arguments.ensemble)
-    return blended(degraded, restored, arguments.strength)
-
-
-def _restored_raw(file: Path, raw_files: RawFiles, output: Path, names: Outputs) -> Row:
-    """Restores and writes a raw file, and its strip recorded | restored. Raises LeftOut."""
+def _restore(
+    file: Path, kind: Inputs, paths: dict[str, Path], outputs: Outputs, measuring: Measuring, record: Record
+) -> None:
+    """Restores, measures and writes a file and its strip, and takes it into the record. Raises LeftOut."""
     with flags(**FLAGS):
-        restored, facts = raw_files.restore(file, output / names.restored)
-    opened, middle = shown(restored, LARGEST + 2 * MARGIN)
-    make_folder((output / names.strip).parent)
-    write_image(output / names.strip, _strip(opened, middle))
-    height, width = restored.mosaic.shape
-    return Row(names, opened.size, (width, height), {}, {}, facts)
-
-
-def _restored(
-    file: Path, inputs: Inputs, restore: Callable[..., Tensor], lpips: Lpips, output: Path, names: Outputs
-) -> Row:
-    """Restores, measures and writes a file, and its strip degraded | restored | clean. Raises LeftOut."""
-    opened = inputs.open(file)
-    with flags(**FLAGS):
-        restored = restore(opened.degraded, opened.metadata and opened.metadata.noise)
-    if not restored.isfinite().all():
-        raise LeftOut(
-            f"{inputs.folder / file}: the restored picture has numbers that are not finite, and is not written; "
-            f"take another model, or train this one again"
-        )
+        restored = kind.restore(file)
+    images = restored.images()
     try:
-        metrics = _measured(opened, restored, lpips)
+        metrics = measuring(images)
     except UserError as mistake:
-        raise LeftOut(f"{inputs.folder / file}: {mistake}") from None
-    for path in names:
-        make_folder((output / path).parent)
-    size = inputs.write(output / names.restored, opened, restored)
-    write_image(output / names.strip, _strip(opened, restored))
-    return Row(names, opened.size, size, *metrics)
+        raise kind.refused(file, mistake) from None
+    strip = record.folder / outputs.strip
+    for path in (*paths.values(), strip):
+        make_folder(path.parent)
+    restored.write(paths)
+    write_image(strip, strip_of(images))
+    record.add(file, outputs, restored, images, metrics)
 
 
-def _measured(opened: Opened, restored: Tensor, lpips: Lpips) -> tuple[Metrics, Metrics]:
-    """Of the baseline and of the restored image; empty without a clean one."""
-    degraded, clean, metadata, layout = opened[:4]
-    if clean is None:
-        return {}, {}
-    scale = restored.shape[-1] // degraded.shape[-1]
-
-    def metrics(image: Tensor) -> Metrics:
-        measured = measure(image, clean, metadata, layout, scale)
-        return {**{name: float(value) for name, value in measured.items()}, **lpips(image, clean, metadata, layout)}
-
-    return metrics(baseline(degraded, layout, scale)), metrics(restored)
+def _missing(output: Path, outputs: Outputs, overwrite: bool) -> dict[str, Path]:
+    """The paths of the formats that are to be written: those that are there are kept."""
+    paths = {format_: output / path for format_, path in outputs.restored.items()}
+    return paths if overwrite else {format_: path for format_, path in paths.items() if not path.exists()}
 
 
-def _strip(opened: Opened, restored: Tensor) -> np.ndarray:
-    """degraded | restored | clean: the middle of each, as only the part that the strip shows is rendered."""
-    images = [image for image in (opened.degraded, restored, opened.clean) if image is not None]
-    height, width = opened.degraded.shape[-2:]
-    side = LARGEST // opened.layout.cell + MARGIN
-    rows, columns = _middle(height, side), _middle(width, side)
-    shown = []
-    for image in images:
-        scale = image.shape[-1] // width
-        part = image[:, scale * rows.start : scale * rows.stop, scale * columns.start : scale * columns.stop]
-        shown.append(opened.layout.render(part, opened.metadata))
-    return to_uint(strip(shown, LARGEST), np.uint8)
+def _tell(record: Record, done: list[str], kept: int, measuring: Measuring) -> None:
+    """Prints what was done, and what was not and why."""
+    results = record.results
+    _say(*results.lines(done))
+    if not results.measured:
+        _say("not measured: give --target, or --degrade for pictures")
+    elif measuring.lpips.note:
+        _say(measuring.lpips.note)
+    for file in done:
+        _say(*(f"{file}: {line}" for line in results.rows[file].warnings))
+    if kept:
+        _say(f"kept {kept} files that were restored before; give --overwrite to restore them anew")
+    if record.left_out:
+        _say(f"left out {len(record.left_out)}:", *(f"  {line}" for line in record.reasons()))
+    _say(f"report: {record.folder / REPORT}; the restored files, strips, results.json and results.csv beside it")
 
 
-def _middle(length: int, part: int) -> slice:
-    """The middle `part` pixels of a side, or one more so that both have the same centre; the whole side if shorter."""
-    edge = max(0, length - part) // 2
-    return slice(edge, length - edge)
+def _kinds(
+    arguments: Namespace, folder: Path, files: list[Path], restorer: Restorer
+) -> tuple[list[Inputs], list[LeftOut]]:
+    """The files by their kinds, and those that this model cannot restore."""
+    raw = [file for file in files if file.suffix.lower() in RAW_SUFFIXES]
+    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    way = Way(arguments.strength, arguments.tile, arguments.overlap, arguments.ensemble)
+    target = Path(arguments.target) if arguments.target else None
+    kinds: list[Inputs] = []
+    left_out = []
+    if raw and restorer.layout.raw:
+        profile = read_profile(arguments.profile) if arguments.profile else None
+        kinds.append(RawFiles(folder, raw, restorer, way, profile, arguments.noise_profiles, target))
+    else:
+        reason = f"a raw file, and {restorer.path} restores {restorer.layout.name} pictures; take a model of raw images"
+        left_out = [LeftOut(folder / file, reason) for file in raw]
+    if images and (restorer.layout.raw or arguments.degrade):
+        kinds.append(Photographs(folder, images, restorer, way, arguments.iso))
+    elif images:
+        kinds.append(Pictures(folder, images, restorer, way, target))
+    if not kinds:
+        suffixes = ", ".join([*sorted(IMAGE_SUFFIXES), "raw files"])
+        missing = f"input: {arguments.input}: holds no image file; put some there ({suffixes}), or name another"
+        raise UserError(*map(str, left_out), missing)
+    for name in ("target", "degrade", "iso"):
+        if getattr(arguments, name) and not any(name in kind.takes for kind in kinds):
+            raise UserError(f"{name}: given, and {' and '.join(kind.way_of_restoring for kind in kinds)}; leave it out")
+    return kinds, left_out
 
 
 def _check_folders(arguments: Namespace) -> None:
@@ -218,8 +176,9 @@ def _check_folders(arguments: Namespace) -> None:
 
 
 def _check_outputs(arguments: Namespace, names: dict[Path, Outputs]) -> None:
-    folders = [Path(folder) for folder in (arguments.input, arguments.target) if folder]
-    files = [file for folder in folders for file in files_below(folder)]
+    given = [Path(path) for path in (arguments.input, arguments.target) if path]
+    folders = [path for path in given if path.is_dir()]
+    files = [file for path in given for file in (files_below(path) if path.is_dir() else [path])]
     check_outputs(Path(arguments.output), names.values(), folders, files)
 
 

@@ -19,8 +19,8 @@ from options.errors import UserError
 from restore.command.arguments import testing_arguments as arguments_of
 from restore.evaluation.strips import GAP
 from restore.files.images import read_image, write_image
-from restore.inference.inputs import Inputs
 from restore.inference.outputs import output_names
+from restore.inference.pictures import ImageFiles
 from restore.inference.results import Results, Row
 from restore.networks import build_generator
 from restore.networks.unet import UNetOptions
@@ -61,12 +61,18 @@ def random_tree(rng):
     return [Path(file) for file in sorted(files) if not any(file in other.parents for other in files)]
 
 
+def suffixes_of(file):
+    """Some files have two formats, which meet those of others."""
+    return {"png": ".png", "tiff": ".tif"} if file.suffix == ".jpg" else {"png": ".png"}
+
+
 def test_no_two_outputs_ever_have_one_name():
     for seed in range(3000):
         files = random_tree(random.Random(seed))
-        names = output_names(files)
+        names = output_names(files, suffixes_of)
         assert set(names) == set(files)
-        written = [path for outputs in names.values() for path in outputs] + [Path("results.json"), Path("results.csv")]
+        written = [path for outputs in names.values() for path in (*outputs.restored.values(), outputs.strip)]
+        written += [Path(name) for name in ("results.json", "results.csv", "index.html")]
         alike = {path.as_posix().lower() for path in written}
         assert len(alike) == len(written), (seed, files)
         folders = {parent.as_posix().lower() for path in written for parent in path.parents}
@@ -74,11 +80,11 @@ def test_no_two_outputs_ever_have_one_name():
 
 
 def test_names_follow_the_input_where_nothing_meets():
-    names = output_names([Path("a.jpg"), Path("more/a.TIF"), Path("b.c.png")])
-    assert {str(file): str(outputs.restored) for file, outputs in names.items()} == {
-        "a.jpg": "a.png",
-        "more/a.TIF": "more/a.png",
-        "b.c.png": "b.c.png",
+    names = output_names([Path("a.jpg"), Path("more/a.TIF"), Path("b.c.png")], suffixes_of)
+    assert {str(file): [str(path) for path in outputs.restored.values()] for file, outputs in names.items()} == {
+        "a.jpg": ["a.png", "a.tif"],
+        "more/a.TIF": ["more/a.png"],
+        "b.c.png": ["b.c.png"],
     }
     assert str(names[Path("more/a.TIF")].strip) == "strips/more/a.png"
 
@@ -95,10 +101,10 @@ def test_every_restored_picture_is_where_the_results_say(identity, workplace):
     assert sorted(rows) == sorted(files)
     for file, row in rows.items():
         clean = read_image(workplace / "in" / file)
-        assert np.array_equal(read_image(Path("out", row["output"])), clean)
+        assert np.array_equal(read_image(Path("out", row["outputs"]["png"])), clean)
         assert np.array_equal(read_image(Path("out", row["strip"]))[:, :24], clean)
     table = list(csv.DictReader(Path("out/results.csv").read_text().splitlines()))
-    assert {row["file"]: row["output"] for row in table[:-1]} == {file: row["output"] for file, row in rows.items()}
+    assert {row["file"]: row["output"] for row in table} == {file: row["outputs"]["png"] for file, row in rows.items()}
 
 
 def test_raw_files_among_the_pictures_are_named_as_left_out(identity, workplace, capsys):
@@ -125,39 +131,41 @@ def test_a_picture_that_is_not_finite_is_named_and_not_written(workplace):
     weights = torch.load(path, weights_only=True)
     torch.save({name: torch.full_like(values, 1e30) for name, values in weights.items()}, path)
     folder = pictures(workplace / "in")
-    with pytest.raises(UserError, match=r"none of the 2 .*\n.*0.png: the restored picture has numbers .* not finite"):
+    with pytest.raises(
+        UserError, match=r"none of the 2 .*\n2 files .*0.png, .*: the restored image has numbers .* not finite"
+    ):
         restore("--model", path, "--input", folder, "--output", "out")
     assert not list(Path().glob("out/**/*.png"))
 
 
 def test_results_are_json_whatever_was_measured(workplace):
-    results = Results({}, "degraded", [])
-    names = output_names([Path("a.png")])[Path("a.png")]
+    results = Results({}, ["degraded", "restored"])
     degraded = {"psnr_srgb": float("nan"), "ssim_srgb": float("inf")}
-    results.add("a.png", Row(names, (4, 4), (4, 4), degraded, {"psnr_srgb": 30.0, "ssim_srgb": float("nan")}))
+    metrics = {"degraded": degraded, "restored": {"psnr_srgb": 30.0, "ssim_srgb": float("nan")}}
+    results.add("a.png", Row({"png": "a.png"}, "strips/a.png", (4, 4), (4, 4), metrics))
     results.write(workplace / "out")
     found = results_in("out")
     assert found["mean"]["degraded"] == {"psnr_srgb": None, "ssim_srgb": None}
     assert found["mean"]["restored"] == {"psnr_srgb": 30, "ssim_srgb": None}
-    assert "psnr_srgb - -> 30.00" in results.lines()[0]
+    assert "psnr_srgb - -> 30.00" in results.lines(["a.png"])[0]
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, MemoryError])
 def test_what_was_done_before_the_command_ended_is_in_the_results(identity, workplace, monkeypatch, failure):
-    folder, whole = pictures(workplace / "in", count=3), Inputs.open
+    folder, whole = pictures(workplace / "in", count=3), ImageFiles.open
 
     def fail_at_the_last(self, file):
         if file.name == "2.png":
             raise failure
         return whole(self, file)
 
-    monkeypatch.setattr(Inputs, "open", fail_at_the_last)
+    monkeypatch.setattr(ImageFiles, "open", fail_at_the_last)
     with pytest.raises(failure):
         restore("--model", identity, "--input", folder, "--output", "out")
     results = results_in("out")
     assert sorted(results["pictures"]) == ["0.png", "1.png"]
     assert results["complete"] is False
-    assert len(Path("out/results.csv").read_text().splitlines()) == 4
+    assert len(Path("out/results.csv").read_text().splitlines()) == 3
 
 
 def test_a_picture_that_cannot_be_written_leaves_the_results_of_those_before(identity, workplace):
@@ -187,7 +195,7 @@ def test_names_that_are_not_utf_8_are_restored_and_reported(identity, workplace)
     assert process.returncode == 0, errors
     assert "\\udcff\\udcfe.png  psnr_srgb" in printed
     (row,) = results_in("out")["pictures"].values()
-    assert Path("out", row["output"]).exists()
+    assert Path("out", row["outputs"]["png"]).exists()
     assert b"\nbad\xff\xfe.png," in Path("out/results.csv").read_bytes()
 
 
@@ -212,10 +220,15 @@ def test_outputs_never_lie_in_the_models_folder_or_over_pictures(workplace):
     assert np.array_equal(read_image("in/0.png"), before)
 
 
-def test_an_input_that_is_a_file_is_told_to_be_one(identity, workplace):
+def test_a_single_file_is_restored_as_it_is_among_others(identity, workplace):
     file = pictures(workplace / "in") / "0.png"
-    with pytest.raises(UserError, match=r"^--input: .*0\.png: is a file, .* give the folder that holds it"):
-        restore("--model", identity, "--input", file, "--output", "out")
+    restore("--model", identity, "--input", file, "--output", "out")
+    restore("--model", identity, "--input", "in/1.png", "--output", "out")
+    assert sorted(results_in("out")["pictures"]) == ["0.png", "1.png"]
+    before = file.read_bytes()
+    with pytest.raises(UserError, match=r"^--output: in/0\.png would lie among the pictures that are read"):
+        restore("--model", identity, "--input", file, "--output", "in", "--overwrite")
+    assert file.read_bytes() == before
 
 
 def test_the_size_at_which_photographs_are_restored_is_told_once(photographs, capsys):
@@ -224,16 +237,16 @@ def test_the_size_at_which_photographs_are_restored_is_told_once(photographs, ca
     note = "restored at 1/2 of each side: the model's chain begins with Downsample"
     assert capsys.readouterr().out.count(note) == 1
     results = results_in("out")
-    assert results["size_note"] == note
+    assert results["notes"] == [note]
     row = results["pictures"]["0.png"]
     assert (row["size"], row["restored_size"]) == ([80, 96], [40, 48]), "upright, whatever flips and turns there are"
-    assert read_image(Path("out", row["output"])).shape == (48, 40, 3)
+    assert read_image(Path("out", row["outputs"]["png"])).shape == (48, 40, 3)
 
 
 def test_no_size_is_told_where_it_is_the_pictures_own(identity, workplace):
     restore("--model", identity, "--input", pictures(workplace / "in"), "--output", "out")
     results = results_in("out")
-    assert results["size_note"] is None
+    assert results["notes"] == []
     assert results["pictures"]["0.png"]["size"] == results["pictures"]["0.png"]["restored_size"] == [56, 40]
 
 
@@ -265,7 +278,7 @@ def test_a_model_that_enlarges_is_measured_and_shown_at_the_larger_size(workplac
     restore("--model", "twice.pth", "--input", "in", "--target", "target", "--output", "out")
     results = results_in("out")
     row = results["pictures"]["0.png"]
-    assert results["size_note"] == "restored at 2 times each side: the model enlarges"
+    assert results["notes"] == ["restored at 2 times each side: the model enlarges"]
     assert (row["size"], row["restored_size"]) == ([56, 40], [112, 80])
     strip = read_image("out/strips/0.png")
     assert strip.shape[:2] == (80, 3 * 112 + 2 * GAP)

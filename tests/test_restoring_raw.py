@@ -126,11 +126,11 @@ def test_photographs_and_raw_files_may_lie_in_one_folder(workplace):
     shutil.copy(source, workplace / "in/deeper/0.dng")
     assert restore("--model", model, "--input", "in") == 0
     rows = results()["pictures"]
-    assert {file: row["output"] for file, row in rows.items()} == {
-        "0.png": "0.png",
-        "1.png": "1.png",
-        "b.dng": "b.dng",
-        "deeper/0.dng": "deeper/0.dng",
+    assert {file: row["outputs"] for file, row in rows.items()} == {
+        "0.png": {"png": "0.png"},
+        "1.png": {"png": "1.png"},
+        "b.dng": {"dng": "b.dng"},
+        "deeper/0.dng": {"dng": "deeper/0.dng"},
     }
     assert rows["0.png"]["restored"]["psnr_raw"] > 0
     assert rows["b.dng"]["restored"] == {}
@@ -140,24 +140,40 @@ def test_photographs_and_raw_files_may_lie_in_one_folder(workplace):
 
 def test_what_is_for_photographs_is_refused_for_raw_files_alone(identity, workplace):
     dng(workplace / "in/a.dng")
-    for words in (["--iso", 800], ["--target", "in"], ["--degrade"]):
-        with pytest.raises(UserError, match=f"^{words[0]}: raw files alone in in, .*; leave it out"):
+    for words in (["--iso", 800], ["--degrade"]):
+        with pytest.raises(
+            UserError, match=f"^{words[0]}: given, and raw files are restored as they are; leave it out"
+        ):
             restore("--model", identity, "--input", "in", *words)
 
 
-def test_a_raw_file_written_before_is_kept_unless_it_may_be_replaced(identity, workplace):
+def test_a_raw_file_written_before_is_kept_unless_it_may_be_replaced(identity, workplace, capsys):
     dng(workplace / "in/a.dng")
     dng(workplace / "in/b.dng")
     assert restore("--model", identity, "--input", "in") == 0
     Path("out/a.dng").write_bytes(b"worked on")
     Path("out/b.dng").unlink()
-    assert restore("--model", identity, "--input", "in") == SOME_LEFT_OUT
+    assert restore("--model", identity, "--input", "in") == 0
     assert Path("out/a.dng").read_bytes() == b"worked on"
-    assert (
-        "in/a.dng: out/a.dng is there already and is kept; give --overwrite to replace it" in results()["left_out"][0]
-    )
+    assert "kept 1 files that were restored before; give --overwrite" in capsys.readouterr().out
+    assert sorted(results()["pictures"]) == ["a.dng", "b.dng"]
+    assert restore("--model", identity, "--input", "in") == 0, "all are kept"
     assert restore("--model", identity, "--input", "in", "--overwrite") == 0
     same(Path("out/a.dng"), Path("in/a.dng"))
+
+
+def test_one_folder_never_mixes_files_that_were_restored_in_two_ways(identity, changing, workplace):
+    dng(workplace / "in/a.dng")
+    restore("--model", identity, "--input", "in")
+    message = (
+        "^--output: out holds files that were restored in another way .*; name another folder, or give --overwrite"
+    )
+    for words in (["--model", changing], ["--model", identity, "--strength", 0.5]):
+        with pytest.raises(UserError, match=message):
+            restore("--input", "in", *words)
+    dng(workplace / "in/b.dng")
+    restore("--model", changing, "--input", "in/b.dng", "--overwrite")
+    assert list(results()["pictures"]) == ["b.dng"], "what another model made is no longer in the results"
 
 
 def test_the_noise_that_a_model_has_to_know_is_the_files_or_the_profiles(workplace, capsys):

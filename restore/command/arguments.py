@@ -3,8 +3,8 @@
 import re
 import sys
 import traceback
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterator
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from options.errors import Failure, Interrupted, UserError
@@ -49,6 +49,8 @@ same photographs and seed give the same lists, and a photograph more changes lit
 where a series was taken slowly: the same scene from another side is not known as such."""
 
 
+RAW_FORMATS = ("dng", "linear-dng", "linear-tiff", "tiff", "png", "jpeg")
+BASELINES = ("bm3d", "nlm")
 EXPORT_SUFFIXES = {
     "onnx": ".onnx",
     "darktable": ".dtmodel",
@@ -113,9 +115,14 @@ def testing_arguments(words: list[str] | None = None) -> Namespace:
     parser = _parser("restore.test", TESTING)
     _add_model(parser)
     parser.add_argument(
-        "--input", required=True, metavar="FOLDER", help="raw files, and pictures: PNG, TIFF, JPEG, WebP"
+        "--input",
+        required=True,
+        metavar="PATH",
+        help="folder of raw files and pictures (PNG, TIFF, JPEG, WebP), or one",
     )
-    parser.add_argument("--target", metavar="FOLDER", help="clean pictures of the same names to measure against")
+    parser.add_argument(
+        "--target", metavar="FOLDER", help="clean pictures or raw files of the same names to measure against"
+    )
     parser.add_argument(
         "--degrade",
         action="store_true",
@@ -146,8 +153,24 @@ def testing_arguments(words: list[str] | None = None) -> Namespace:
         help="darktable's noiseprofiles.json, for raw files of cameras without a --profile (default: that of darktable "
         "where it is installed; else the noise is estimated from each file)",
     )
-    parser.add_argument("--format", choices=["dng"], default="dng", help="of restored raw files (default: %(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="replace raw files that were restored before")
+    parser.add_argument(
+        "--format",
+        type=_some_of(RAW_FORMATS),
+        default=[],
+        metavar="A,B",
+        help=f"what restored files are written as, one or several of {', '.join(RAW_FORMATS)}; pictures have the last "
+        "three alone (default: dng for raw files, png for pictures)",
+    )
+    parser.add_argument(
+        "--baseline",
+        type=_some_of(BASELINES),
+        default=[],
+        metavar="A,B",
+        help=f"classical denoisers to measure beside a raw model, one or both of {', '.join(BASELINES)}",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="restore anew what was restored before, and replace it"
+    )
     parser.add_argument(
         "--ensemble",
         action="store_true",
@@ -283,6 +306,19 @@ def _add_model(parser: ArgumentParser) -> None:
         help="a run's folder (its best model), a .pth or .safetensors (default: the raw denoiser that comes with the "
         "suite)",
     )
+
+
+def _some_of(choices: Sequence[str]) -> Callable[[str], list[str]]:
+    """Reads names that are separated by commas, each one of the choices."""
+
+    def names(text: str) -> list[str]:
+        given = [name.strip() for name in text.split(",")]
+        unknown = [name for name in given if name not in choices]
+        if unknown:
+            raise ArgumentTypeError(f"{', '.join(map(repr, unknown))} given; choose from {', '.join(choices)}")
+        return list(dict.fromkeys(given))
+
+    return names
 
 
 def _parser(name: str, description: str) -> ArgumentParser:

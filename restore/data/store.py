@@ -23,6 +23,7 @@ from restore.data.stored_image import FORMAT, DamagedImage, StoredImage, read_st
 from restore.files.atomic import make_folder, remove_unfinished
 from restore.files.images import BadImage, count_pixels
 from restore.files.paths import printable
+from restore.files.reasons import by_reason
 from transforms import Pipeline
 from transforms.images import Image, Pair, TooSmall, layout_of
 
@@ -37,7 +38,6 @@ CHAIN_OF = {
     "testing_path": "transforms_test",
     "held_out_path": "transforms_test",
 }
-SHOWN = 3
 """Names of files in a line that speaks of many."""
 LARGE = 1e9
 """The size of a larger store is reported at the start of a run [bytes]."""
@@ -155,19 +155,15 @@ def _cut(photographs: list[Photograph], place: str, scale: int) -> list[str]:
 
 
 def _by_reason(left_out: list[LeftOut], chain: Pipeline, place: str) -> list[str]:
-    """Lines "file: reason", those of one reason as one line with their number and the names of the first files.
+    """The lines, those of one reason as one line.
 
     place  the option that the chain comes from, for the remedy of files that are too small
     """
-    alike: dict[str, list[LeftOut]] = {}
+    files = []
     for one in left_out:
-        _, _, reason = one.line.partition(": ")
-        alike.setdefault(_too_small(one.needed, chain, place) if one.needed else reason, []).append(one)
-    lines = []
-    for reason, members in alike.items():
-        names = ", ".join(one.line.partition(": ")[0] for one in members[:SHOWN]) + ", ..." * (len(members) > SHOWN)
-        lines.append(members[0].line if len(members) == 1 else f"{len(members)} files ({names}): {reason}")
-    return lines
+        file, _, reason = one.line.partition(": ")
+        files.append((file, _too_small(one.needed, chain, place) if one.needed else reason))
+    return by_reason(files)
 
 
 def _too_small(needed: tuple[int, int], chain: Pipeline, place: str) -> str:

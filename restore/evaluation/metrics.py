@@ -10,7 +10,7 @@ from torch import Tensor
 
 from options.errors import UserError
 from restore.networks.upsampling import REACH, BicubicUpsampling
-from transforms import Layout, RawMetadata
+from transforms import LAYOUTS, Layout, RawMetadata
 
 HIGHEST_PSNR = 100.0
 """Upper limit of PSNR [dB], also for identical images, so that means and JSON files stay finite. It is an rms error of
@@ -19,6 +19,8 @@ HIGHEST_PSNR = 100.0
 SSIM_WINDOW = 11
 """Side [pixels] of the Gaussian window with a standard deviation of 1.5 pixels."""
 
+PLANES = {plane for layout in LAYOUTS.values() for plane in layout.planes}
+"""Names of planes, which end the names of their metrics."""
 BIAS = "bias_"
 """Begins the names of the biases; the plane's name follows."""
 DARKEST = 1e-4
@@ -100,21 +102,36 @@ def measure(
     }
 
 
+def measure_planes(estimate: Tensor, clean: Tensor, layout: Layout) -> dict[str, Tensor]:
+    """PSNR and SSIM of each plane of an image: {"psnr_R": ..., "ssim_R": ..., "psnr_G1": ...}; shapes as in measure."""
+    return {
+        f"{name}_{plane}": metric(estimate[..., n, None, :, :], clean[..., n, None, :, :])
+        for n, plane in enumerate(layout.planes)
+        for name, metric in (("psnr", psnr), ("ssim", ssim))
+    }
+
+
+def is_of_a_plane(name: str) -> bool:
+    """Whether a metric of this name is that of a single plane: a detail, beside those of the image."""
+    return name.partition("_")[2] in PLANES
+
+
 def changes(before: Mapping[str, float | None], after: Mapping[str, float | None]) -> str:
     """Metrics of two images by name, for a person: "psnr_raw 34.48 -> 39.32, ..., bias R +0.01% G1 -0.02% ...", where
-    the bias is that of the second; "-" for a number that is not known."""
+    the bias is that of the second; "-" for a number that is not known. PSNR and SSIM of single planes are left out."""
     parts = [
-        f"{name} {_short(name, before.get(name))} -> {_short(name, value)}"
+        f"{name} {short(name, before.get(name))} -> {short(name, value)}"
         for name, value in after.items()
-        if not name.startswith(BIAS)
+        if not is_of_a_plane(name)
     ]
     biases = [
-        f"{name.removeprefix(BIAS)} {_short(name, value)}" for name, value in after.items() if name.startswith(BIAS)
+        f"{name.removeprefix(BIAS)} {short(name, value)}" for name, value in after.items() if name.startswith(BIAS)
     ]
     return ", ".join([*parts, *([f"bias {' '.join(biases)}"] if biases else [])])
 
 
-def _short(name: str, value: float | None) -> str:
+def short(name: str, value: float | None) -> str:
+    """A metric's value for a person."""
     if value is None:
         return "-"
     if name.startswith(BIAS):

@@ -31,7 +31,7 @@ def strip(pictures: list[Tensor], largest: int) -> Tensor:
     height, width = (max(picture.shape[side] for picture in pictures) for side in (-2, -1))
     shown = [_middle(picture, height, width, largest).float().cpu() for picture in pictures]
     if (gain := display_gain(shown[-1])) > 1:
-        shown = [linear_to_srgb((gain * srgb_to_linear(picture)).clamp(0, 1)) for picture in shown]
+        shown = [brightened(picture, gain) for picture in shown]
         shown[-1] = _labelled(shown[-1], f"x{gain}")
     gap = torch.ones(3, shown[0].shape[-2], GAP)
     return torch.cat([part for picture in shown for part in (picture, gap)][:-1], dim=-1)
@@ -52,6 +52,11 @@ def display_gain(picture: Tensor) -> int:
     if spot <= BLACK or brightest >= DARK:
         return 1
     return min(2 ** math.floor(math.log2(BRIGHT / brightest)), LARGEST_GAIN)
+
+
+def brightened(picture: Tensor, gain: int) -> Tensor:
+    """A picture, sRGB 0..1, at so many times its linear light; of 1 as it is."""
+    return linear_to_srgb((gain * srgb_to_linear(picture)).clamp(0, 1)) if gain > 1 else picture
 
 
 def _labelled(picture: Tensor, text: str) -> Tensor:

@@ -28,7 +28,8 @@ class BadImage(UserError):
     """A file that cannot be used as an image: one line with its path, the fault and the remedy."""
 
     def __init__(self, path: str | Path, fault: str, remedy: str):
-        super().__init__(f"{printable(path)}: {fault}; {remedy}")
+        self.path, self.reason = path, f"{fault}; {remedy}"
+        super().__init__(f"{printable(path)}: {self.reason}")
 
 
 def damaged(path: str | Path) -> BadImage:

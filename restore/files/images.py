@@ -33,6 +33,7 @@ __all__ = [
     "count_pixels",
     "find_images",
     "read_alpha",
+    "read_grey",
     "read_image",
     "time_taken",
     "to_tensor",
@@ -93,6 +94,15 @@ def read_image(path: str | Path) -> np.ndarray:
     if image.dtype not in (np.uint8, np.uint16):
         raise BadImage(path, f"has {image.dtype} pixels", "save it with 8 or 16 bits per channel, without sign")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_grey(path: str | Path) -> np.ndarray:
+    """The pixels (H, W), uint8 or uint16, of a grey file that read_image reads. BadImage for one with colours."""
+    image = read_image(path)
+    grey = image[..., 0]
+    if (image != grey[..., None]).any():
+        raise BadImage(path, "has colours", "give a raw file, or a grey PNG or TIFF file of the sensor's numbers")
+    return grey
 
 
 def read_alpha(path: str | Path) -> np.ndarray | None:

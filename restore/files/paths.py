@@ -15,7 +15,9 @@ def files_below(folder: str | Path) -> list[Path]:
     folder, name = Path(folder), printable(folder)
     try:
         if not folder.exists():
-            raise UserError(f"{name}: there is no such folder; make it and put image files there, or name another")
+            raise UserError(
+                f"{name}: there is no such folder; make it and put image or raw files there, or name another"
+            )
         if not folder.is_dir():
             raise UserError(f"{name}: is a file, and a folder is wanted; give the folder that holds it")
         return sorted(_walk(folder))

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -59,6 +59,8 @@ class Restorer:
         weights = network.state_dict() if self.information.generator.file else read_state_dict(self.path)
         self.weights_report = load_weights(network, weights, str(self.path), complete=True)
         self.network = network.to(self.device).to(memory_format=network.memory_format).eval()
+        self.on_tile: Callable[[float], None] | None = None
+        """Called after each tile with its share of an image; of an ensemble once for each orientation."""
 
     def __call__(
         self,
@@ -170,6 +172,11 @@ class Restorer:
         pattern = self.restored_pattern(source.pattern)
         return RestoredRaw(source, restored, pattern, strength, noise, noise_from, left)
 
+    @property
+    def orientations(self) -> Sequence[int]:
+        """Of an ensemble: those that keep the layout, all eight or two."""
+        return (UPRIGHT, TRANSPOSED) if self.layout.raw and self.scale % 2 == 0 else ORIENTATIONS
+
     def check_strength(self, strength: float) -> None:
         """Raises UserError where a restored image cannot be blended with its input in this way."""
         if not 0 <= strength <= 1:
@@ -190,7 +197,7 @@ class Restorer:
             moved = torch.from_numpy(np.ascontiguousarray(oriented(picture, orientation)))
             return self._restored(moved, noise, tile, overlap).numpy()
 
-        return torch.from_numpy(mean_over(ORIENTATIONS, restored_as)).to(image.device)
+        return torch.from_numpy(mean_over(self.orientations, restored_as)).to(image.device)
 
     def _mosaic_ensemble(
         self, mosaic: np.ndarray, pattern: Pattern, noise: Noise | None, tile: int, overlap: int
@@ -204,16 +211,17 @@ class Restorer:
                 its_noise = self._metadata(noise, torch.device("cpu")).turned().noise
             return self.restore_mosaic(np.ascontiguousarray(moved), its_pattern, its_noise, tile, overlap)
 
-        return mean_over(ORIENTATIONS if self.scale % 2 else (UPRIGHT, TRANSPOSED), restored_as)
+        return mean_over(self.orientations, restored_as)
 
     def _restored(self, image: Tensor, noise: Noise | None, tile: int, overlap: int) -> Tensor:
         self._check_shape(image)
         degraded = image.float()
         if not self.chain.conditioning:
-            return restore_tiled(self.network, degraded, tile, overlap)
+            return restore_tiled(self.network, degraded, tile, overlap, self.on_tile)
         metadata = self._metadata(noise, image.device)
         seen, metadata = self.chain.conditioned(degraded, metadata)
-        return recorded(self.network, restore_tiled(self.network, seen, tile, overlap), degraded, metadata)
+        restored = restore_tiled(self.network, seen, tile, overlap, self.on_tile)
+        return recorded(self.network, restored, degraded, metadata)
 
     def _check_shape(self, image: Tensor) -> None:
         if image.ndim != 3 or image.shape[0] != self.layout.channels:

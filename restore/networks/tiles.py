@@ -1,5 +1,6 @@
 """Images too large for the device's memory, restored tile by tile."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -13,7 +14,9 @@ from restore.networks.padding import mirrored_around
 
 @torch.inference_mode()
 @tf32(allowed=False)
-def restore_tiled(network: Generator, image: Tensor, tile: int, overlap: int) -> Tensor:
+def restore_tiled(
+    network: Generator, image: Tensor, tile: int, overlap: int, on_tile: Callable[[float], None] | None = None
+) -> Tensor:
     """The network's output for the whole image, from overlapping tiles with blended borders.
 
     network  its mode and its device are kept. Tiles begin at multiples of its size_multiple, so that its strides and
@@ -23,6 +26,7 @@ def restore_tiled(network: Generator, image: Tensor, tile: int, overlap: int) ->
     tile     longest side of a tile [pixels of the image]. A side of the image that is no longer is not cut
     overlap  pixels that neighbouring tiles share at least, rounded up to size_multiple [pixels of the image]: context
              for the network, and the width over which the tiles are blended
+    on_tile  called after each tile with its share of the image: 1 / the number of tiles
     The image is mirrored beyond its edges by the network's margin, and tiles are larger by as much on both sides.
     Returns (n_channels, scale * H, scale * W), with a batch of one where one was given; float32, on image's device.
     Raises UserError for a negative overlap, and for a tile that is not larger than the overlap.
@@ -30,7 +34,7 @@ def restore_tiled(network: Generator, image: Tensor, tile: int, overlap: int) ->
     multiple, scale = network.size_multiple, network.scale
     _check(tile, overlap, multiple)
     if image.ndim == 3:
-        return restore_tiled(network, image[None], tile, overlap)[0]
+        return restore_tiled(network, image[None], tile, overlap, on_tile)[0]
     if network.margin:
         image, tile = mirrored_around(image, network.margin), tile + 2 * network.margin
     height, width = image.shape[-2:]
@@ -45,6 +49,8 @@ def restore_tiled(network: Generator, image: Tensor, tile: int, overlap: int) ->
             restored = network(image[..., slice(*row), slice(*column)].to(device)).float()
             restored = restored * column_weight * row_weight
             result[..., slice(*row_of_result), slice(*column_of_result)] += restored.to(result.device)
+            if on_tile:
+                on_tile(1 / (len(rows) * len(columns)))
     edge = scale * network.margin
     return result[..., edge : scale * height - edge, edge : scale * width - edge]
 

@@ -1,0 +1,171 @@
+"""What an output folder says of the files that were restored into it: results.json, results.csv and index.html."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from options.errors import UserError
+from restore.evaluation.metrics import is_of_a_plane, short
+from restore.files.reasons import by_reason
+from restore.inference.inputs import Images, LeftOut, Restored
+from restore.inference.outputs import REPORT, Outputs
+from restore.inference.results import Metrics, Results, Row
+from restore.inference.showing import shown
+from restore.report.page import Report, Table
+from restore.runs.information import Information
+
+WRITTEN_EVERY = 60
+"""Longest time for which the record lacks files that were restored, should the process be killed [s]."""
+PATHS = ("model", "input", "target", "profile", "noise_profiles")
+"""The keys whose values are paths."""
+COLUMNS = ("ISO", "noise removed")
+
+
+class Record:
+    """The results and the report of an output folder. All its files were restored in one way.
+
+    folder     may hold the record of earlier calls, which is continued
+    about      how the files are restored, by the keys of results.json, the baselines among them
+    images     names of the images that are compared, as Results takes them
+    overwrite  whether files restored before are replaced
+    Raises UserError where the folder holds files that were restored in another way and are not to be replaced.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        about: dict[str, Any],
+        images: Sequence[str],
+        information: Information,
+        overwrite: bool = False,
+    ):
+        self.folder = folder
+        self.results = Results(about, images)
+        self.report = Report(
+            f"Restored with {information.data.get('name') or Path(about['model']).stem}",
+            _card(about, information),
+            COLUMNS,
+        )
+        self.left_out: list[LeftOut] = []
+        earlier = Results.read(folder)
+        if earlier:
+            other = [key for key, value in about.items() if not _same(key, earlier.about.get(key), value)]
+            if not other:
+                self.results.rows = earlier.rows
+                self.report.keep(folder / REPORT, earlier.rows.keys())
+            elif not overwrite:
+                what = "; ".join(f"{key} {earlier.about.get(key)}, now {about[key]}" for key in other)
+                raise UserError(
+                    f"output: {folder} holds files that were restored in another way ({what}); name another folder, or "
+                    f"give --overwrite to replace them"
+                )
+        self._written = time.monotonic()
+
+    def add(
+        self, file: Path, outputs: Outputs, restored: Restored, images: Images, metrics: dict[str, Metrics]
+    ) -> None:
+        """Takes a file that was restored and written."""
+        row = Row(
+            {format_: path.as_posix() for format_, path in outputs.restored.items()},
+            outputs.strip.as_posix(),
+            restored.size,
+            restored.restored_size,
+            metrics,
+            restored.facts,
+            tuple(restored.warnings),
+        )
+        name = file.as_posix()
+        self.results.add(name, row)
+        main = {image: _of_whole_images(values) for image, values in metrics.items()} if row.measured else {}
+        self.report.add(shown(name, images, _facts(row), metrics=main, warnings=row.warnings))
+        if time.monotonic() - self._written > WRITTEN_EVERY:
+            self.write(complete=False)
+
+    def reasons(self) -> list[str]:
+        """A line for each reason why files were left out."""
+        return by_reason((one.file, one.reason) for one in self.left_out)
+
+    def write(self, complete: bool) -> None:
+        """Writes the three files, each in one step; none where no file was ever restored.
+
+        complete  whether every file was tried: False where the command was stopped
+        """
+        if not self.results.rows:
+            return
+        self.results.complete = complete
+        self.results.left_out = [str(one) for one in self.left_out]
+        self.results.write(self.folder)
+        self.report.tables = _tables(self.results)
+        self.report.write(self.folder / REPORT)
+        self._written = time.monotonic()
+
+
+def _same(key: str, before: Any, now: Any) -> bool:
+    if key in PATHS and before and now:
+        return Path(before).resolve() == Path(now).resolve()
+    return before == now
+
+
+def _card(about: dict[str, Any], information: Information) -> dict[str, str]:
+    """The model and how it was used, for a person."""
+    data = information.data
+    card = {"model": str(about["model"]), "network": str(data.get("model_architecture", "")), "parameters": ""}
+    if data.get("number_params"):
+        card["parameters"] = f"{data['number_params']:,}"
+    if data.get("n_imgs_train"):
+        card["trained on"] = f"{data['n_imgs_train']:,} photographs: {', '.join(map(str, data['training_path']))}"
+        card["updates"] = f"{data['iteration']:,}"
+    for image, metrics in (data.get("validation") or {}).items():
+        main = (f"{name} {short(name, value)}" for name, value in metrics.items() if not is_of_a_plane(name))
+        card[f"validation, {image}"] = ", ".join(main)
+    used = {
+        name: value
+        for name, value in about.items()
+        if name not in ("model", "iteration") and value not in (None, False)
+    }
+    return {name: text for name, text in card.items() if text} | {name: str(value) for name, value in used.items()}
+
+
+def _facts(row: Row) -> dict[str, str]:
+    facts = row.facts
+    told = {"size": "{} x {} px".format(*row.size), "written": ", ".join(row.outputs.values())}
+    if tuple(row.restored_size) != tuple(row.size):
+        told["restored size"] = "{} x {} px".format(*row.restored_size)
+    if "iso" in facts:
+        told["ISO"] = "not known" if facts["iso"] is None else f"{facts['iso']:g}"
+    if "noise" in facts:
+        told["noise"] = _noise(facts["noise"])
+    if facts.get("noise_left") is not None:
+        told["noise removed"] = f"{1 - facts['noise_left']:.0%} of its variance"
+    if "mean_change" in facts:
+        told["mean changed by"] = ", ".join(f"{name} {value:+.3%}" for name, value in facts["mean_change"].items())
+    return told
+
+
+def _noise(noise: dict[str, Any]) -> str:
+    numbers = ", ".join(
+        f"{name} " + " ".join(f"{value:.3g}" for value in dict.fromkeys(noise[name]))
+        for name in ("shot", "read")
+        if name in noise
+    )
+    return f"{noise['from']}: {numbers}" if numbers else noise["from"]
+
+
+def _of_whole_images(metrics: Metrics) -> Metrics:
+    return {name: value for name, value in metrics.items() if not is_of_a_plane(name)}
+
+
+def _tables(results: Results) -> list[Table]:
+    """The means, and those of each ISO speed, where any file was measured."""
+    if not results.measured:
+        return []
+    means = {"all": results.mean()} | {f"ISO {iso:g}": results.mean(iso) for iso in results.speeds}
+    rows = [
+        {"files": group, "image": image}
+        | {name: short(name, value) for name, value in _of_whole_images(values).items()}
+        for group, mean in means.items()
+        for image, values in mean.items()
+    ]
+    columns = list({name: None for row in rows for name in row})
+    return [Table("Mean over the files", columns, [[row.get(name, "") for name in columns] for row in rows])]
