@@ -9,6 +9,7 @@ from torch import Tensor
 
 from restore.chart.edge import PLANES, crossing
 from restore.chart.patterns import COLUMNS, GREY, ROWS, STOPS, Pattern, places
+from restore.evaluation.metrics import bias
 from transforms.sensor.cameras import NEUTRAL
 from transforms.sensor.layout import RGGB
 from transforms.sensor.unprocessing import process
@@ -45,12 +46,14 @@ class RampNoise(NamedTuple):
 
 
 class PatchColours(NamedTuple):
-    """How the colours of the patches differ from the clean ones, each array in the order of PATCHES."""
+    """How the colours of the patches differ from the clean ones; of 24, in the order of PATCHES."""
 
     srgb: np.ndarray
     """(24, 3) of the patches' means, rendered, 0 to 1."""
     delta_e: np.ndarray
     """(24,) CIE DE2000 of these from the clean ones'."""
+    bias: np.ndarray
+    """(4,) how much brighter each of R, G1, G2, B is on average, in units of its mean."""
 
 
 def measure_waves(raw: Tensor, pattern: Pattern, contrast: float, strength: float = 1.0) -> np.ndarray:
@@ -95,8 +98,8 @@ def measure_ramp(raw: Tensor, clean: Tensor) -> RampNoise:
     deviation = np.sqrt(by_stop((residual[green] ** 2).mean((0, 1))))
     along_rows, along_columns = autocorrelation(residual / np.maximum(residual.std(1, keepdims=True), 1e-12))
     lag = RGGB.cell * np.arange(len(along_rows))
-    bias = by_stop(mean[green, 0].mean(0))
-    return RampNoise(light, deviation / light, bias / light, lag, along_rows, along_columns)
+    brighter = by_stop(mean[green, 0].mean(0))
+    return RampNoise(light, deviation / light, brighter / light, lag, along_rows, along_columns)
 
 
 def autocorrelation(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,7 +121,7 @@ def measure_patches(raw: Tensor, clean: Tensor) -> PatchColours:
     Each patch is averaged in linear raw, within its middle half, and the mean is rendered.
     """
     srgb, meant = patch_colours(raw), patch_colours(clean)
-    return PatchColours(srgb, deltaE_ciede2000(rgb2lab(meant), rgb2lab(srgb)))
+    return PatchColours(srgb, deltaE_ciede2000(rgb2lab(meant), rgb2lab(srgb)), bias(raw, clean).numpy())
 
 
 def patch_colours(raw: Tensor) -> np.ndarray:
