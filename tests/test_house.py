@@ -23,7 +23,7 @@ FLOORS = [
     ["restore.training"],
     ["restore.runs"],
     ["restore.inference"],
-    ["restore.export"],
+    ["restore.export", "restore.chart"],
     ["restore"],
 ]
 FLOOR = {package: number for number, packages in enumerate(FLOORS) for package in packages}

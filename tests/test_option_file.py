@@ -210,7 +210,10 @@ def test_an_override_is_data_and_never_run(plain, tmp_path, monkeypatch):
     assert not (tmp_path / "made").exists()
 
 
-@pytest.mark.parametrize(("module", "flag"), [("restore.train", "--resume"), ("restore.export", "--licence")])
+@pytest.mark.parametrize(
+    ("module", "flag"),
+    [("restore.train", "--resume"), ("restore.export", "--licence"), ("restore.chart", "--contrast")],
+)
 def test_help_answers_without_loading_torch(module, flag):
     code = f"""
 import runpy, sys

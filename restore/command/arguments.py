@@ -74,6 +74,17 @@ safetensors, pth
 
 Exit status: 0 written, 2 a mistake, or what the format cannot hold, 1 anything else."""
 
+CHARTS = """Measures what a raw model does to test charts: a slanted edge, a Siemens star, a zone plate, a frequency
+sweep, a grey ramp and colour patches. They are made as clean raw images, get noise, and are restored.
+
+  python -m restore.chart --iso 6400
+  python -m restore.chart --model model_zoo/<run> --output charts/
+  python -m restore.chart --noise-model '{"class_name": "profile", "camera": "profile.json"}'
+
+Written are chart.json, a plot of each chart, and its pictures degraded | restored | clean.
+
+Exit status: 0 measured, 2 a mistake, 1 anything else."""
+
 
 def training_arguments(words: list[str] | None = None) -> Namespace:
     """The arguments of restore.train; ends the program at --help or a mistake, as argparse does."""
@@ -248,6 +259,35 @@ def export_arguments(words: list[str] | None = None) -> Namespace:
     card.add_argument("--training-data-licence", metavar="SPDX", help='of that, as "CC0-1.0"')
     card.add_argument("--description", metavar="TEXT", help="of the model (default: its network)")
     card.add_argument("--source", metavar="URL", help="where the model is published")
+    return parser.parse_args(words)
+
+
+def chart_arguments(words: list[str] | None = None) -> Namespace:
+    """The arguments of restore.chart; ends the program at --help or a mistake, as argparse does."""
+    parser = _parser("restore.chart", CHARTS)
+    _add_model(parser)
+    parser.add_argument("--output", default="charts", metavar="FOLDER", help="where to write (default: %(default)s)")
+    parser.add_argument(
+        "--contrast",
+        type=float,
+        default=0.6,
+        metavar="X",
+        help="(brightest - darkest) / (brightest + darkest) light of the charts, above 0 to 1 (default: %(default)s, "
+        "as in ISO 12233)",
+    )
+    parser.add_argument(
+        "--noise-model",
+        default="dng",
+        metavar="NAME_OR_JSON",
+        help="as RgbToRawTransform has it: a class name, or a section in braces (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--iso", type=int, metavar="N", help="ISO speed of the noise, if its model goes by it (default: 1600)"
+    )
+    parser.add_argument("--size", type=int, default=512, metavar="N", help="side of a chart (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another one draws other noise")
+    parser.add_argument("--tile", type=int, default=512, metavar="N", help="side of a tile (default: %(default)s)")
+    _add_device(parser)
     return parser.parse_args(words)
 
 
