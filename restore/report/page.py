@@ -41,7 +41,7 @@ class Report:
         self._lines: dict[str, str] = {}
 
     def add(self, shown: Shown) -> None:
-        """Takes an image; it replaces one of the same name. The pictures are held encoded, in about 0.5 MB."""
+        """Takes an image; it replaces one of the same name. The pictures are held encoded, in 0.3 to 1.3 MB."""
         line = page_line(shown)
         self._lines[str(name_in_line(line))] = line
 
