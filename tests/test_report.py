@@ -252,6 +252,7 @@ def test_of_a_damaged_or_foreign_page_only_whole_images_are_kept(tmp_path):
     for content, kept in [
         (whole[: whole.index(b'"b.dng"') + 1000], ["a.dng"]),
         (whole.replace(b'"names"', b'"nomes"'), []),
+        (whole.replace(b'"name": "a.dng"', b'"name": 1'), ["b.dng"]),
         (evil + b'<script type="application/json" class="image">[]</script>\n', []),
         (np.random.default_rng(0).bytes(100_000), []),
         (b"", []),

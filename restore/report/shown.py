@@ -75,7 +75,7 @@ def name_in_line(line: str) -> str | None:
     found = LINE.fullmatch(line)
     try:
         head, pictures = (json.loads(part) for part in found.groups()) if found else ({}, {})
-        whole = set(head) == HEAD and set(pictures) == PICTURES
+        whole = set(head) == HEAD and set(pictures) == PICTURES and isinstance(head["name"], str)
     except (ValueError, TypeError):
         return None
     return head["name"] if whole else None
