@@ -19,7 +19,7 @@ FLOORS = [
     ["restore.files", "restore.command", "restore.compute"],
     ["restore.networks", "restore.camera", "restore.tracking"],
     ["restore.data"],
-    ["restore.evaluation"],
+    ["restore.evaluation", "restore.report"],
     ["restore.training"],
     ["restore.runs"],
     ["restore.inference"],
