@@ -15,7 +15,7 @@ from options.base import parse
 from options.errors import UserError
 from options.json_data import json_data
 from restore import load_model
-from restore.chart.report import NUMBERS, measure_charts
+from restore.chart.report import NUMBERS, PAGE, measure_charts
 from restore.compute.device import describe_device
 from transforms.noise import NoiseModel, NoiseModelOptions
 
@@ -38,7 +38,7 @@ def main(arguments: Namespace) -> None:
         told = {name: getattr(arguments, name) for name in ("iso", "contrast", "size", "seed", "tile")}
         report = measure_charts(restorer, noise_model, **told)
     report.write(folder)
-    print(*report.lines(), f"plots, strips and {NUMBERS}: {folder}", sep="\n")
+    print(*report.lines(), f"report: {folder / PAGE}; plots, strips and {NUMBERS} beside it", sep="\n")
 
 
 def _noise_model(text: str) -> NoiseModel:

@@ -14,12 +14,15 @@ from restore.evaluation.metrics import rendered
 from restore.evaluation.strips import strip
 from restore.files.atomic import make_folder, write_atomically
 from restore.files.images import to_uint, write_image
+from restore.inference.inputs import Images as Compared
 from restore.inference.restorer import Restorer
+from restore.inference.showing import shown
+from restore.report import Report, Table
 from transforms import RGGB, RawMetadata
 from transforms.noise import Dng, NoiseModel, add_noise
 from transforms.sensor.cameras import NEUTRAL
 
-NUMBERS = "chart.json"
+NUMBERS, PAGE = "chart.json", "index.html"
 SMALLEST, LARGEST = 256, 2048
 """Sides of a chart [px]: the edge of a smaller one is not measured to 2 %, and a larger one takes gigabytes."""
 DEFAULT_ISO, HIGHEST_ISO = 1600, 10_000_000
@@ -47,18 +50,35 @@ class ChartReport(NamedTuple):
     metadata: RawMetadata
     """Of the images."""
 
-    def lines(self) -> list[str]:
-        """The summary as a table for the console."""
-        header = ("MTF50 [cycles/px]", "faint detail [%]", "noise of grey [%]", "correlation [px]", "DE2000", "largest")
-        lines = ["  ".join((" " * 8, *header))]
+    def table(self) -> Table:
+        """The summary, a row for each image."""
+        columns = (
+            "MTF50 [cycles/px]",
+            "faint detail [%]",
+            "noise of grey [%]",
+            "correlation [px]",
+            "DE2000",
+            "largest",
+        )
+        rows = []
         for image, row in self.numbers["summary"].items():
             percent = {name: 100 * row[name] for name in ("faint_detail", "grey_noise")}
-            texts = ["-" if value is None else f"{value:.3g}" for value in (row | percent).values()]
-            lines.append("  ".join([image, *(text.rjust(len(name)) for name, text in zip(header, texts, strict=True))]))
+            rows.append([image, *("-" if value is None else f"{value:.3g}" for value in (row | percent).values())])
+        return Table("Summary", ["image", *columns], rows)
+
+    def lines(self) -> list[str]:
+        """The summary for the console."""
+        _, (_, *columns), rows = self.table()
+        lines = ["  ".join((" " * 8, *columns))]
+        for image, *texts in rows:
+            lines.append(
+                "  ".join([image, *(text.rjust(len(name)) for name, text in zip(columns, texts, strict=True))])
+            )
         return lines
 
     def write(self, folder: Path) -> list[Figure]:
-        """Writes chart.json, and of each chart its plot and its strip degraded | restored | clean; returns these."""
+        """Writes chart.json, of each chart its plot and its strip degraded | restored | clean, and the page for a
+        browser; returns the plots."""
         make_folder(folder)
         figures = []
         for name, chart in CHARTS.items():
@@ -67,9 +87,22 @@ class ChartReport(NamedTuple):
             rows = [rendered(image, self.metadata, RGGB) for image in self.images[name].values()]
             write_image(pictures, to_uint(strip(rows, SHOWN), np.uint8))
             figures.append(Figure(chart.title, plot, chart.shows))
-            figures.append(Figure(f"{chart.title}, rendered", pictures, "Degraded | restored | clean."))
         write_atomically(folder / NUMBERS, json.dumps(self.numbers, indent=2, allow_nan=False).encode())
+        self._page(figures).write(folder / PAGE)
         return figures
+
+    def _page(self, figures: list[Figure]) -> Report:
+        """The summary, the plots, and each chart before and after."""
+        made = {name: self.numbers[name] for name in ("noise_model", "iso", "contrast", "size", "seed")}
+        about = {name.replace("_", " "): str(value) for name, value in made.items() if value is not None}
+        page = Report("Test charts", {"model": self.numbers["model"]} | about)
+        page.tables.append(self.table())
+        for figure in figures:
+            page.figure(*figure)
+        for name, images in self.images.items():
+            compared = Compared(**images, layout=RGGB, metadata=self.metadata, noise=self.metadata.noise)
+            page.add(shown(CHARTS[name].title, compared, {"its plot": CHARTS[name].shows}))
+        return page
 
 
 def measure_charts(

@@ -12,9 +12,11 @@ from restore.inference.inputs import Images, LeftOut, Restored
 from restore.inference.outputs import REPORT, Outputs
 from restore.inference.results import Metrics, Results, Row
 from restore.inference.showing import shown
-from restore.report.page import Report, Table
+from restore.report import Report, Table
 from restore.runs.information import Information
 
+MOST_SHOWN = 500
+"""Files in the report: of each it holds about half a megabyte."""
 WRITTEN_EVERY = 60
 """Longest time for which the record lacks files that were restored, should the process be killed [s]."""
 PATHS = ("model", "input", "target", "profile", "noise_profiles")
@@ -77,8 +79,9 @@ class Record:
         )
         name = file.as_posix()
         self.results.add(name, row)
-        main = {image: _of_whole_images(values) for image, values in metrics.items()} if row.measured else {}
-        self.report.add(shown(name, images, _facts(row), metrics=main, warnings=row.warnings))
+        if len(self.report) < MOST_SHOWN:
+            main = {image: _of_whole_images(values) for image, values in metrics.items()} if row.measured else {}
+            self.report.add(shown(name, images, _facts(row), metrics=main, warnings=row.warnings))
         if time.monotonic() - self._written > WRITTEN_EVERY:
             self.write(complete=False)
 
@@ -97,6 +100,8 @@ class Record:
         self.results.left_out = [str(one) for one in self.left_out]
         self.results.write(self.folder)
         self.report.tables = _tables(self.results)
+        if len(self.report) < len(self.results.rows):
+            self.report.about["shown here"] = f"{len(self.report)} of {len(self.results.rows)} files"
         self.report.write(self.folder / REPORT)
         self._written = time.monotonic()
 

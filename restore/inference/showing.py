@@ -10,7 +10,7 @@ from torch import Tensor
 from restore.evaluation.strips import brightened, display_gain, strip
 from restore.files.images import UPRIGHT, to_uint
 from restore.inference.inputs import Images
-from restore.report.shown import Shown
+from restore.report import Shown
 
 LARGEST = 1024
 """Pixels of a picture's side in a strip."""

@@ -40,6 +40,10 @@ class Report:
         self._figures: list[dict[str, str]] = []
         self._lines: dict[str, str] = {}
 
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self._lines)
+
     def add(self, shown: Shown) -> None:
         """Takes an image; it replaces one of the same name. The pictures are held encoded, in 0.3 to 1.3 MB."""
         line = page_line(shown)
