@@ -204,7 +204,7 @@ def test_the_command_measures_the_model_that_comes_with_the_suite(workplace, cap
     assert (clean["faint_detail"], clean["grey_noise"], clean["delta_e"]) == (1, 0, 0)
     assert (numbers["lens_blur"], numbers["iso"], numbers["noise_model"]["shot"]) == (LENS_BLUR, None, 1.5e-3)
     pictures = {f"{name}{end}.png" for name in CHARTS for end in ("", "_strip")}
-    assert {file.name for file in Path("charts").iterdir()} == {*pictures, "chart.json"}
+    assert {file.name for file in Path("charts").iterdir()} == {*pictures, "chart.json", "index.html"}
     told = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in told[2:6]] == ["MTF50", "degraded", "restored", "clean"]
 

@@ -65,7 +65,7 @@ def test_libraw_reads_the_pixels_that_were_recorded_in_every_phase_and_margin(so
     assert np.array_equal(again.data, raw.data)
     assert (again.pattern, again.margins, again.white) == (raw.pattern, raw.margins, raw.white)
     assert again.black.tolist() == raw.black.tolist()
-    assert notes == ["the camera's colours are not known; sRGB's are written in their place"]
+    assert notes == ["the camera's colours are not known; sRGB's are taken in their place"]
 
 
 def test_a_dng_of_a_large_frame_has_several_tiles_and_all_pixels(source):

@@ -6,7 +6,7 @@ dotted edges. PSNR [dB] of sRGB pictures, demosaiced from clean mosaics of 12 ph
 photographs made 2 or 4 times smaller, and seconds for 24 MP on one core:
 
     Malvar, linear          29.8   37.7   0.4
-    Malvar, as sRGB         33.5   40.6   2
+    Malvar, as sRGB         33.5   40.6   3.6
     LibRaw DHT              32.5   40.4   3.5   (33.5 and 40.7 with black raised by a tenth)
     LibRaw VNG              31.6   39.6   2.6
     LibRaw AAHD             31.5   39.2   4.8

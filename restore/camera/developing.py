@@ -1,9 +1,9 @@
 """A restored mosaic developed to a picture: white balance as shot, the camera's colours, upright.
 
 Nothing more is done: no tone curve, no change of contrast or saturation. LibRaw's postprocess gives the same without
-its automatic brightness, and darktable with no workflow chosen. Of the simple ways it is the nearest to what editors show
-at first. Mean difference [of 255] from the pictures of darktable 4.2 and RawTherapee 5.9, as both open the file, and
-from Adobe's preview in it, for a colour chart (Canon 550D) and a dark room (Canon 6D):
+its automatic brightness, and so does darktable with its workflow set to none. Of the simple ways it is the nearest to
+what editors show at first. Mean difference [of 255] from the pictures of darktable 4.2 and RawTherapee 5.9, as both
+open the file, and from Adobe's preview in it, for a colour chart (Canon 550D) and a dark room (Canon 6D):
 
                                             chart              dark room
                                        darkt.  RawTh.   darkt.  RawTh.  preview

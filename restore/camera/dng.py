@@ -32,7 +32,8 @@ def write_dng(path: Path, restored: RestoredRaw) -> list[str]:
     carried = carried_tags(restored)
     noise = _noise(carried, restored)
     tags = _levels_and_areas(restored, carried) | noise
-    return write_dng_file(path, restored, carried, _frame(restored), CFA, tags)
+    write_dng_file(path, restored, carried, _frame(restored), CFA, tags)
+    return carried.notes
 
 
 def _levels_and_areas(restored: RestoredRaw, carried: Carried) -> Directory:

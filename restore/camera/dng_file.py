@@ -13,7 +13,7 @@ import torch
 
 from restore.camera.demosaicing import srgb_encoded
 from restore.camera.developing import baseline_exposure, linear_srgb
-from restore.camera.dng_tags import DNG_BACKWARD_VERSION, DNG_VERSION, SUB_IFDS, Carried
+from restore.camera.dng_tags import COLOR_MATRIX, DNG_BACKWARD_VERSION, DNG_VERSION, SUB_IFDS, Carried
 from restore.camera.lossless_jpeg import encode
 from restore.camera.raw_file import RawFile
 from restore.camera.restored_raw import RestoredRaw
@@ -47,20 +47,20 @@ VERSION, READABLE_FROM = bytes((1, 4, 0, 0)), bytes((1, 2, 0, 0))
 
 STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_BYTES, SUBSAMPLING, ORIENTATION = 273, 278, 279, 530, 274
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES = 322, 323, 324, 325
-UNIQUE_CAMERA_MODEL, COLOR_MATRIX, AS_SHOT_NEUTRAL, AS_SHOT_WHITE, ILLUMINANT = 50708, 50721, 50728, 50729, 50778
+UNIQUE_CAMERA_MODEL, AS_SHOT_NEUTRAL, AS_SHOT_WHITE, ILLUMINANT = 50708, 50728, 50729, 50778
 PREVIEW_COLOR_SPACE = 50970
 JPEG, YCBCR, SRGB, D65 = 7, 6, 2, 21
 
 
 def write_dng_file(
     path: Path, restored: RestoredRaw, carried: Carried, image: np.ndarray, photometric: int, tags: Directory
-) -> list[str]:
+) -> None:
     """Writes a DNG, whole or not at all, with the source's tags and a preview of the restored picture.
 
     image        (H, W) or (H, W, 3) uint16 [DN]
     photometric  what it is: TIFF's PhotometricInterpretation
     tags         what the directory of the pixels says of them beyond their size and place
-    Returns the notes of what was left out. Raises SaveError where the file cannot be written.
+    Raises SaveError where the file cannot be written.
     """
     order, source = carried.order, restored.source
     with open_atomically(path) as file:
@@ -68,9 +68,6 @@ def write_dng_file(
         first = _about(source, carried) | _preview(file, restored, carried)
         first[SUB_IFDS] = [tags | _tiles(file, image, photometric, order)]
         finish(file, first, order)
-    if source.xyz_to_camera is None and COLOR_MATRIX not in carried.about:
-        return [*carried.notes, "the camera's colours are not known; sRGB's are written in their place"]
-    return carried.notes
 
 
 def _about(source: RawFile, carried: Carried) -> Directory:

@@ -28,7 +28,8 @@ SUB_IFDS, EXIF, GPS, MAKER_NOTE, INTEROPERABILITY = 330, 34665, 34853, 37500, 40
 DNG_VERSION, DNG_BACKWARD_VERSION, DNG_PRIVATE_DATA = 50706, 50707, 50740
 NEW_SUBFILE_TYPE, PHOTOMETRIC, CFA = 254, 262, 32803
 MODEL, EXPOSURE_TIME, ISO = 272, 33434, 34855
-CROP_ORIGIN, CROP_SIZE = 50719, 50720
+COLOR_MATRIX, CROP_ORIGIN, CROP_SIZE = 50721, 50719, 50720
+COLOURS_UNKNOWN = "the camera's colours are not known; sRGB's are taken in their place"
 
 ABOUT = {
     *(270, 271, 272, 305, 306, 315, 700, 33432, 33723),  # names, date, owner, XMP, IPTC
@@ -72,11 +73,12 @@ def carried_tags(restored: RestoredRaw) -> Carried:
     CR2, ARW, ORF, PEF, RW2, ...) what they say of exposure, lens, date, place and owner; of all others the camera's
     name, exposure time and ISO speed.
     """
-    scale = restored.scale
-    with restored.source.path.open("rb") as file:
+    source, scale = restored.source, restored.scale
+    unknown = [COLOURS_UNKNOWN] if source.xyz_to_camera is None else []
+    with source.path.open("rb") as file:
         header = read_header(file)
         if header is None:
-            return Carried("<", _known(restored.source, "<"), {}, [])
+            return Carried("<", _known(source, "<"), {}, unknown)
         order, offset = header
         main = read_directory(file, offset, order)
         nested = {code: read_directory(file, _offset(main[code], order), order) for code in (EXIF, GPS) if code in main}
@@ -89,7 +91,7 @@ def carried_tags(restored: RestoredRaw) -> Carried:
     kept = {code: entry for code, entry in found.items() if _holds(code, scale)}
     if maker_note is not None and DNG_PRIVATE_DATA not in kept:
         kept[DNG_PRIVATE_DATA] = _wrapped(maker_note, order)
-    notes: list[str] = []
+    notes = [] if COLOR_MATRIX in found else unknown
     for code in sorted(LISTS.keys() & kept.keys()) if scale > 1 else ():
         _keep_enlarged(kept, code, restored, notes)
     for code in {CROP_ORIGIN, CROP_SIZE} & kept.keys() if scale > 1 else ():
@@ -98,7 +100,7 @@ def carried_tags(restored: RestoredRaw) -> Carried:
             kept[code] = numbers(order, RATIONAL, area)
     about: Directory = {code: entry for code, entry in kept.items() if code not in OF_THE_MOSAIC}
     about |= {code: [dict(directory)] for code, directory in nested.items() if directory}
-    about = _known(restored.source, order) | about
+    about = _known(source, order) | about
     return Carried(order, about, {code: kept[code] for code in OF_THE_MOSAIC & kept.keys()}, notes)
 
 

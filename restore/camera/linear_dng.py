@@ -45,8 +45,8 @@ def write_linear_dng(path: Path, restored: RestoredRaw) -> list[str]:
         **crop_tags(order, area),
         **{code: carried.mosaic[code] for code in STILL_TRUE & carried.mosaic.keys()},
     }
-    colours = _recorded(mosaic, restored)
-    return write_dng_file(path, restored, carried._replace(notes=notes), colours, LINEAR_RAW, tags)
+    write_dng_file(path, restored, carried, _recorded(mosaic, restored), LINEAR_RAW, tags)
+    return notes
 
 
 def _recorded(mosaic: np.ndarray, restored: RestoredRaw) -> np.ndarray:

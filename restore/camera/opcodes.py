@@ -23,6 +23,10 @@ GRID = struct.Struct(">2I4dI")
 """Of a gain map behind its area: MapPointsV and H, MapSpacingV and H, MapOriginV and H, MapPlanes."""
 
 
+MOST_POINTS = 1024
+"""A gain map with more points along a side is taken for damaged: cameras write about 20."""
+
+
 class Operation(NamedTuple):
     number: int
     head: bytes
@@ -116,7 +120,14 @@ def gain_map(operation: Operation) -> GainMap | None:
     gains = np.frombuffer(data, ">f4", offset=AREA.size + GRID.size)
     if len(gains) != height * width * map_planes or not len(gains) or not np.isfinite([*places, *gains]).all():
         return None
-    if plane > 0 or not planes or not row_pitch or not column_pitch or min(places[:2]) < 0:
+    if (
+        max(height, width) > MOST_POINTS
+        or plane > 0
+        or not planes
+        or not row_pitch
+        or not column_pitch
+        or min(places[:2]) < 0
+    ):
         return None
     return GainMap(
         slice(top, bottom, row_pitch),

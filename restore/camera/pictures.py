@@ -16,6 +16,7 @@ from restore.camera.developing import Picture
 from restore.camera.dng_tags import EXIF, GPS
 from restore.camera.icc import linear_srgb_profile, srgb_profile
 from restore.camera.tiff import (
+    ASCII,
     LONG,
     SHORT,
     UNDEFINED,
@@ -125,7 +126,10 @@ def _exif(picture: Picture) -> bytes:
 def _capture(picture: Picture, colour_space: int) -> Directory:
     """The first directory, less the pixels: what the raw file says of camera, exposure, lens, date, place and owner."""
     about, order = picture.carried.about, picture.carried.order
-    first: Directory = {code: about[code] for code in SHOWN | {EXIF, GPS} if code in about}
+    first: Directory = {code: about[code] for code in {EXIF, GPS} & about.keys()}
+    for code in SHOWN & about.keys():
+        if isinstance(entry := about[code], Entry) and (words := entry.data.split(b"\0")[0].strip()):
+            first[code] = Entry(ASCII, words + b"\0")
     height, width, _ = picture.linear.shape
     own: Directory = {
         EXIF_COLOUR_SPACE: numbers(order, SHORT, [colour_space]),
