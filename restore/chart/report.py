@@ -100,7 +100,8 @@ class ChartReport(NamedTuple):
         for figure in figures:
             page.figure(*figure)
         for name, images in self.images.items():
-            compared = Compared(**images, layout=RGGB, metadata=self.metadata, noise=self.metadata.noise)
+            degraded, restored, clean = (images[image] for image in ("degraded", "restored", "clean"))
+            compared = Compared(degraded, restored, clean, RGGB, self.metadata, self.metadata.noise)
             page.add(shown(CHARTS[name].title, compared, {"its plot": CHARTS[name].shows}))
         return page
 

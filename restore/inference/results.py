@@ -67,7 +67,9 @@ class Results:
     @classmethod
     def read(cls, folder: Path) -> "Results | None":
         """Those that write() wrote into the folder; None where there are none."""
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # no such file, or another program's
+        with suppress(
+            OSError, ValueError, LookupError, TypeError, AttributeError
+        ):  # no such file, or another program's
             whole = json.loads((folder / RESULTS).read_bytes())
             results = cls({name: whole[name] for name in whole if name not in ABOUT_RESULTS}, list(whole["mean"]))
             results.rows = {file: _row(entry, results.images) for file, entry in whole["pictures"].items()}
