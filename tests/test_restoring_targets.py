@@ -119,6 +119,23 @@ def test_a_target_that_does_not_fit_is_named_and_the_others_are_measured(identit
         restore("--model", identity, "--input", "in", "--target", "nowhere")
 
 
+def test_a_classical_denoiser_stands_beside_the_model_under_the_same_noise(identity, workplace, capsys):
+    clean = 0.3 + 0.1 * np.sin(np.mgrid[:64, :80][1] / 8)
+    shot, read = 2e-3, 1e-5
+    noisy = clean + np.sqrt(shot * clean + read) * np.random.default_rng(0).standard_normal(clean.shape)
+    dng(workplace / "in/a.dng", noisy, noise_profile=[(shot, read)])
+    dng(workplace / "target/a.dng", clean)
+    restore("--model", identity, "--input", "in", "--target", "target", "--baseline", "nlm")
+    row = results()["pictures"]["a.dng"]
+    assert row["nlm"]["psnr_raw"] > row["degraded"]["psnr_raw"] + 5
+    assert set(row["nlm"]) == set(row["restored"])
+    assert "(degraded -> nlm)" in capsys.readouterr().out
+    with pytest.raises(
+        UserError, match=r"^--baseline: nlm given, for raw denoising alone, and .* restores sRGB pictures"
+    ):
+        restore("--model", identity_model(workplace / "rgb.pth"), "--input", "in", "--baseline", "nlm")
+
+
 def test_others_can_be_compared_on_the_very_images_that_the_command_degrades(workplace):
     from restoring_files import pictures
 

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from options.errors import UserError
-from restore.evaluation.baselines import BASELINES
+from restore.evaluation.baselines import BASELINES, SMALLEST_SIDE
 from restore.evaluation.metrics import baseline, baseline_name, measure, measure_planes
 from restore.evaluation.perceptual import Lpips
 from restore.inference.inputs import Images
 from restore.inference.restorer import Restorer
 from restore.inference.results import RESTORED, Metrics
+from transforms import RGGB, NoiseProfile
 
 
 class Measuring:
@@ -28,6 +29,8 @@ class Measuring:
                 f"{'enlarges' if restorer.layout.raw else f'restores {restorer.layout.name} pictures'}; leave it out"
             )
         self.baselines = {name: BASELINES[name] for name in baselines}
+        for denoise in self.baselines.values():  # a package that is missing is told before the first file
+            denoise(torch.zeros(RGGB.channels, *2 * [SMALLEST_SIDE]), NoiseProfile(*torch.zeros(2, RGGB.channels)))
         self.lpips = Lpips(restorer.device)
         self.images = [baseline_name(restorer.scale), *baselines, RESTORED]
         """Names of the images that are compared."""
