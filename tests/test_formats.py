@@ -102,7 +102,8 @@ def test_a_linear_dng_keeps_what_holds_for_full_colour_only(tmp_path):
     raw = photographed(
         tmp_path / "a.dng", gradient(48, 64), noise_profile=[(1e-3, 1e-6)], more_tags=[*tags, *crop], iso=400
     )
-    write_all(restored_raw(raw, strength=0.5, noise_left=0.5), {"linear-dng": tmp_path / "linear.dng"})
+    notes = write_all(restored_raw(raw, strength=0.5, noise_left=0.5), {"linear-dng": tmp_path / "linear.dng"})
+    assert notes == ["OpcodeList1: left out operations [1, 9], which only a raw editor applies"]
     with tifffile.TiffFile(tmp_path / "linear.dng") as file:
         first = {tag.code: tag.value for tag in file.pages.first.tags}
         pixels = {tag.code: tag.value for tag in file.pages.first.pages[0].tags}

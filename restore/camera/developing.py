@@ -21,7 +21,7 @@ import numpy as np
 
 from restore.camera.demosaicing import demosaiced
 from restore.camera.dng_tags import Carried, carried_tags, default_crop
-from restore.camera.opcodes import BEFORE_DEMOSAICING, LISTS, operations, with_gain_maps
+from restore.camera.opcodes import BEFORE_DEMOSAICING, BEFORE_LEVELS, LISTS, operations, with_gain_maps
 from restore.camera.restored_raw import RestoredRaw
 from restore.camera.tiff import Entry, values_of
 from restore.files.images import UPRIGHT
@@ -58,11 +58,19 @@ def developed(restored: RestoredRaw) -> Picture:
 
 
 def shaded(restored: RestoredRaw, carried: Carried) -> tuple[np.ndarray, list[str]]:
-    """The mosaic with the file's gain maps applied, and notes of what is not applied of the operations before them."""
-    entry = carried.mosaic.get(BEFORE_DEMOSAICING)
-    mosaic, left_out = with_gain_maps(restored.mosaic, operations(entry.data) if isinstance(entry, Entry) else [])
-    notes = [f"{LISTS[BEFORE_DEMOSAICING]}: left out operations {left_out}, which only a raw editor applies"]
-    return mosaic, carried.notes + (notes if left_out else [])
+    """The mosaic with the file's gain maps applied, and the notes, with what is not applied before demosaicing."""
+    lists = [carried.mosaic.get(code) for code in (BEFORE_LEVELS, BEFORE_DEMOSAICING)]
+    first, second = (operations(entry.data) if isinstance(entry, Entry) else [] for entry in lists)
+    mosaic, left_out = with_gain_maps(restored.mosaic, second)
+    notes = [
+        f"{LISTS[code]}: left out operations {numbers}, which only a raw editor applies"
+        for code, numbers in (
+            (BEFORE_LEVELS, sorted({operation.number for operation in first})),
+            (BEFORE_DEMOSAICING, left_out),
+        )
+        if numbers
+    ]
+    return mosaic, carried.notes + notes
 
 
 def baseline_exposure(carried: Carried) -> float:
