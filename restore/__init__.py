@@ -33,3 +33,9 @@ def load_model(run_or_pth: str | Path | None = None, device: str | None = None) 
             f"a copy of the repository, installed with pip install -e, or give a model"
         )
     return Restorer(GENERAL_MODEL if run_or_pth is None else run_or_pth, device)
+
+
+def describe_model(restorer: Restorer) -> str:
+    """A line for the user of a command: which model it uses."""
+    own = restorer.path.parent == GENERAL_MODEL
+    return f"model: {restorer.path}, {restorer.weights_report}{' (the raw denoiser of the suite)' if own else ''}"

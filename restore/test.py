@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from options.errors import SaveError, UserError
-from restore import GENERAL_MODEL, load_model
+from restore import GENERAL_MODEL, describe_model, load_model
 from restore.camera.raw_file import RAW_SUFFIXES
 from restore.command.progress import FilesBar
 from restore.compute.device import describe_device
@@ -57,8 +57,7 @@ def main(arguments: Namespace) -> int:
         record = Record(output, about, measuring.images, restorer.information, arguments.overwrite)
     record.left_out += left_out
     record.results.notes += [note for kind in kinds for note in kind.notes]
-    chosen = "" if arguments.model else " (no --model given: the raw denoiser that comes with the suite)"
-    _say(describe_device(restorer.device), f"model: {restorer.path}, {restorer.weights_report}{chosen}")
+    _say(describe_device(restorer.device), describe_model(restorer))
     _say(*filter(None, [restorer.information.note]), *record.results.notes)
 
     wanted = {file: _missing(output, names[file], arguments.overwrite) for file in names}

@@ -14,7 +14,7 @@ from pathlib import Path
 from options.base import parse
 from options.errors import UserError
 from options.json_data import json_data
-from restore import load_model
+from restore import describe_model, load_model
 from restore.chart.report import NUMBERS, PAGE, measure_charts
 from restore.compute.device import describe_device
 from transforms.noise import NoiseModel, NoiseModelOptions
@@ -32,9 +32,7 @@ def main(arguments: Namespace) -> None:
     noise_model = _noise_model(arguments.noise_model)
     with flags(**FLAGS):
         restorer = load_model(arguments.model, arguments.device)
-        print(
-            describe_device(restorer.device), f"model: {restorer.path}, {restorer.weights_report}", sep="\n", flush=True
-        )
+        print(describe_device(restorer.device), describe_model(restorer), sep="\n", flush=True)
         told = {name: getattr(arguments, name) for name in ("iso", "contrast", "size", "seed", "tile")}
         report = measure_charts(restorer, noise_model, **told)
     report.write(folder)

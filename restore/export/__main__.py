@@ -11,7 +11,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from options.errors import UserError
-from restore import GENERAL_MODEL, load_model
+from restore import GENERAL_MODEL, describe_model, load_model
 from restore.export.ansel import TOLERANCE, write_ansel
 from restore.export.card import Card, card_of
 from restore.export.darktable import write_darktable
@@ -36,7 +36,7 @@ def main(arguments: Namespace) -> None:
         model = Path(arguments.model or GENERAL_MODEL)
         output = _output(model, arguments)
         restorer = load_model(model, "cpu")
-        _say(f"model: {restorer.path}, {restorer.weights_report}")
+        _say(describe_model(restorer))
         lines = _written(restorer, output, arguments)
     _say(*lines, f"written: {', '.join(map(str, _files(arguments.to, output)))}")
 
