@@ -59,7 +59,8 @@ def calibrate_burst(burst: Burst) -> Calibration:
     for n, channel in enumerate(burst.channels):
         chosen = used[:, n]
         departures = np.abs(variance / result.variance(burst.levels.mean) - 1)[chosen, n]
-        result.warnings.extend(_range(channel, signal[chosen, n]))
+        if dark is None:  # whose point else makes the range wide
+            result.warnings.extend(_range(channel, signal[chosen, n]))
         result.warnings.extend(_errors(channel, lines[n], known=dark is not None))
         result.warnings.extend(poor_fit(channel, departures))
         result.warnings.extend(coarse_noise(channel, result.dark_noise[n]))
