@@ -76,6 +76,27 @@ class Calibration(NamedTuple):
         return self.gain * (mean - self.black_level) + self.dark_noise**2
 
 
+class Line(NamedTuple):
+    """variance = slope * signal + intercept, and the standard errors of both."""
+
+    slope: float
+    """[DN/e-]."""
+    intercept: float
+    """[DN^2]."""
+    slope_error: float
+    intercept_error: float
+
+
+class DarkNoise(NamedTuple):
+    """What dark frames tell: the fields of these names of a Calibration."""
+
+    black_level: np.ndarray
+    dark_noise: np.ndarray
+    read_noise: np.ndarray
+    row_noise: np.ndarray
+    tukey_shape: float | None
+
+
 def measure_pair(first: np.ndarray, second: np.ndarray, white: float, black: np.ndarray | None = None) -> Pairs:
     """Statistics of a pair of frames (C, h, w) of one exposure: a row of Pairs, each array (C,).
 
@@ -123,12 +144,12 @@ def calibrate(flats: Pairs, darks: Pairs, samples: np.ndarray, white: float, cha
     channels  names of the C planes
     Raises UserError if the flats have too few levels between black and HIGHEST of white, or no photon noise.
     """
-    black, dark_variance = darks.mean.mean(0), darks.variance.mean(0)
-    signal, used = flats.mean - black, usable(flats, darks, white)
+    dark = dark_noise(darks, samples)
+    signal, used = flats.mean - dark.black_level, usable(flats, darks, white)
     _refuse_too_few_levels(signal, used, channels)
     gain = np.array(
         [
-            _slope(signal[chosen, n], flats.variance[chosen, n] - dark_variance[n], dark_variance[n])
+            fit_line(signal[chosen, n], flats.variance[chosen, n], float(dark.dark_noise[n] ** 2)).slope
             for n, chosen in enumerate(used.T)
         ]
     )
@@ -138,21 +159,22 @@ def calibrate(flats: Pairs, darks: Pairs, samples: np.ndarray, white: float, cha
                 f"flats: the variance does not rise with the level in {channel} ({slope:.3g} DN/e-); "
                 f"give pairs of different frames, as the camera recorded them"
             )
-    row_variance = darks.row_variance.mean(0).clip(min=0)
-    hidden = (dark_variance < COARSE).any()
-    shape = None if hidden else tukey_shape(samples[:: -(-samples.size // SHAPE_SAMPLES)])
-    result = Calibration(
-        gain=gain,
-        read_noise=np.sqrt((dark_variance - row_variance - QUANTISATION).clip(min=0)),
-        row_noise=np.sqrt(row_variance),
-        dark_noise=np.sqrt(dark_variance),
-        black_level=black,
-        tukey_shape=shape,
-        used=used,
-        warnings=[],
-    )
+    result = Calibration(gain=gain, used=used, warnings=[], **dark._asdict())
     result.warnings.extend(_warnings(result, flats, darks, channels))
     return result
+
+
+def dark_noise(darks: Pairs, samples: np.ndarray) -> DarkNoise:
+    """What pairs of dark frames tell; samples are those of calibrate."""
+    variance, row_variance = darks.variance.mean(0), darks.row_variance.mean(0).clip(min=0)
+    hidden = (variance < COARSE).any()
+    return DarkNoise(
+        black_level=darks.mean.mean(0),
+        dark_noise=np.sqrt(variance),
+        read_noise=np.sqrt((variance - row_variance - QUANTISATION).clip(min=0)),
+        row_noise=np.sqrt(row_variance),
+        tukey_shape=None if hidden else tukey_shape(samples[:: -(-samples.size // SHAPE_SAMPLES)]),
+    )
 
 
 def usable(flats: Pairs, darks: Pairs, white: float) -> np.ndarray:
@@ -179,21 +201,29 @@ def _scaled(frame: np.ndarray, black: np.ndarray, mean: np.ndarray, common: np.n
     return frame * ratio[:, None, None].astype(np.float32) + offset[:, None, None].astype(np.float32)
 
 
-def _slope(signal: np.ndarray, excess: np.ndarray, dark_variance: float) -> float:
-    """Least squares of excess = slope * signal, reweighted: (n,) signal [DN], (n,) variance above dark [DN^2].
+def fit_line(signal: np.ndarray, variance: np.ndarray, intercept: float | None = None) -> Line:
+    """The line variance = slope * signal + intercept, by least squares, reweighted.
 
+    signal     (n,) [DN]
+    variance   (n,) [DN^2]
+    intercept  where it is known, as dark frames know it much better than any flat; None: it is fitted too
     The uncertainty of a variance is proportional to it, so residuals are taken relative to the line. Beyond HUBER
-    robust deviations they get Huber's smaller weights. The line goes through the dark frames' point, which is known
-    much better than that of any flat.
+    robust deviations they get Huber's smaller weights.
     """
-    slope = np.median(excess / signal)
+    columns = [signal] if intercept is not None else [signal, np.ones_like(signal)]
+    design, known = np.stack(columns, axis=1), intercept or 0.0
+    weight = np.ones_like(signal)
     for _ in range(20):
-        line = np.abs(slope) * signal + dark_variance
-        residual = np.abs(excess + dark_variance - line) / line
+        normal = design.T * weight @ design
+        solution = np.linalg.solve(normal, design.T @ (weight * (variance - known)))
+        line = np.abs(design @ solution + known).clip(min=1e-12)
+        residual = np.abs(variance / line - 1)
         spread = 1.4826 * np.median(residual) + 1e-12
         weight = np.minimum(1, HUBER * spread / residual.clip(min=1e-12)) / line**2
-        slope = (weight * signal * excess).sum() / (weight * signal**2).sum()
-    return float(slope)
+    errors = spread * np.sqrt(np.diag(np.linalg.inv(normal)))
+    if intercept is not None:
+        return Line(float(solution[0]), intercept, float(errors[0]), 0.0)
+    return Line(*solution.tolist(), *errors.tolist())
 
 
 def _refuse_too_few_levels(signal: np.ndarray, used: np.ndarray, channels: list[str]) -> None:
@@ -222,19 +252,31 @@ def _warnings(result: Calibration, flats: Pairs, darks: Pairs, channels: list[st
             lines.append(f"{channel}: {clipped} of {used.size} pairs of flats clip; they are left out")
         if (levels := _levels((flats.mean - result.black_level)[used, n])) < ENOUGH:
             lines.append(f"{channel}: {levels} levels of light; only with {ENOUGH} or more can the fit be judged")
-        if (poor := int((departures[used, n] > POOR).sum())) > 0:
-            lines.append(
-                f"{channel}: the line misses {poor} of {int(used.sum())} variances by more than {POOR:.0%}; "
-                f"look at the plot: a curve means processed data, single points light that flickers"
-            )
+        lines.extend(poor_fit(channel, departures[used, n]))
         if (share := darks.dark[:, n].max()) >= CLIPPED:
             lines.append(
                 f"{channel}: {share:.1%} of the dark frames' values are 0: this camera clips at black, "
                 f"and noise and black level are off; take them with a black offset"
             )
-        if result.dark_noise[n] ** 2 < COARSE:
-            lines.append(
-                f"{channel}: dark noise of {result.dark_noise[n]:.2f} DN is hidden by rounding to whole DN; "
-                f"take its value as an upper limit, or calibrate at a higher ISO"
-            )
+        lines.extend(coarse_noise(channel, result.dark_noise[n]))
     return lines
+
+
+def poor_fit(channel: str, departures: np.ndarray) -> list[str]:
+    """A warning where variances are far from the line: (n,) their distance, relative to the line."""
+    if not (poor := int((departures > POOR).sum())):
+        return []
+    return [
+        f"{channel}: the line misses {poor} of {departures.size} variances by more than {POOR:.0%}; "
+        f"look at the plot: a curve means processed data, single points light that flickers"
+    ]
+
+
+def coarse_noise(channel: str, noise: float) -> list[str]:
+    """A warning where the dark noise [DN rms] is too small to be measured."""
+    if noise**2 >= COARSE:
+        return []
+    return [
+        f"{channel}: dark noise of {noise:.2f} DN is hidden by rounding to whole DN; "
+        f"take its value as an upper limit, or calibrate at a higher ISO"
+    ]

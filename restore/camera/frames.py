@@ -31,6 +31,10 @@ class Frame(NamedTuple):
     """White level [DN], where the file says it."""
     camera: str = "unknown camera"
     iso: float | None = None
+    black: np.ndarray | None = None
+    """(C,) black level [DN], where the file says it."""
+    exposure_time: float | None = None
+    """[s]."""
 
 
 class MeasuredFrames(NamedTuple):
@@ -42,7 +46,8 @@ class MeasuredFrames(NamedTuple):
     """(h, w) of a plane [px]."""
     white: float
     """White level [DN]."""
-    flats: Pairs
+    levels: Pairs
+    """Of each pair of flats."""
     flat_files: list[FilePair]
     """Of each pair of flats."""
     darks: Pairs
@@ -61,28 +66,28 @@ def read_folders(flats: str | Path, darks: str | Path, white: float | None) -> M
     """
     flat_files, dark_files = find_pairs(flats, "flats"), find_pairs(darks, "darks")
     first = read_frame(dark_files[0][0])
-    if white is not None and not 0 < white <= 65535:
-        raise UserError(f"white: {white:g} given; give the highest value that the camera's files hold, at most 65535")
+    check_white(white)
     if white is None:
         white = first.white or _saturation([file for pair in flat_files for file in pair])
-    measured_darks = _measured_darks(dark_files, first, white)
+    measured_darks = measure_darks(dark_files, first, white)
     black = measured_darks.mean.mean(0)
-    if white <= black.max():
-        raise UserError(
-            f"white: the white level {white:g} is not above the dark frames' {black.max():.1f} DN; "
-            f"give the white level in DN"
-        )
     return MeasuredFrames(
         channels=["R", "G1", "G2", "B"] if len(first.planes) == 4 else ["grey"],
         shape=first.planes.shape[1:],
         white=white,
         flat_files=flat_files,
-        flats=_measured_flats(flat_files, first, white, black),
+        levels=_measured_flats(flat_files, first, white, black),
         darks=measured_darks,
-        shape_samples=shape_samples(*_planes_of_pair(dark_files[0], first)),
+        shape_samples=dark_samples(dark_files, first),
         camera=first.camera,
         iso=first.iso,
     )
+
+
+def check_white(white: float | None) -> None:
+    """Raises UserError for a white level that no file has."""
+    if white is not None and not 0 < white <= 65535:
+        raise UserError(f"white: {white:g} given; give the highest value that the camera's files hold, at most 65535")
 
 
 def find_pairs(folder: str | Path, argument: str) -> list[FilePair]:
@@ -92,12 +97,9 @@ def find_pairs(folder: str | Path, argument: str) -> list[FilePair]:
     Numbers in names count as numbers. Raises UserError if there are no frames or their number is odd.
     """
     name = printable(folder)
-    if not Path(folder).is_dir():
-        raise UserError(f"{argument}: {name} is no folder; give the one that holds the frames")
     inside: dict[Path, list[Path]] = {}
-    for file in sorted(files_below(folder), key=_numbers_by_value):
-        if file.suffix.lower() in LOSSLESS_SUFFIXES | RAW_SUFFIXES:
-            inside.setdefault(file.parent, []).append(file)
+    for file in find_frames(folder, argument, LOSSLESS_SUFFIXES | RAW_SUFFIXES):
+        inside.setdefault(file.parent, []).append(file)
     if not inside:
         raise UserError(f"{argument}: {name} holds no frames; put raw files, or grey PNG or TIFF files there")
     for place, files in inside.items():
@@ -109,11 +111,21 @@ def find_pairs(folder: str | Path, argument: str) -> list[FilePair]:
     return [pair for files in inside.values() for pair in zip(files[::2], files[1::2], strict=True)]
 
 
+def find_frames(folder: str | Path, argument: str, suffixes: set[str]) -> list[Path]:
+    """The files of a folder that have one of these suffixes, in the order of their names, numbers counting as numbers.
+
+    Raises UserError, which begins with the argument's name, where there is no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise UserError(f"{argument}: {printable(folder)} is no folder; give the one that holds the frames")
+    return [file for file in sorted(files_below(folder), key=_numbers_by_value) if file.suffix.lower() in suffixes]
+
+
 def read_frame(path: Path) -> Frame:
     """Reads a raw file with a Bayer mosaic, or a grey PNG or TIFF file. Raises BadImage for everything else."""
     if path.suffix.lower() in RAW_SUFFIXES:
         raw = read_raw(path)
-        return Frame(_planes(raw), raw.white, raw.camera, raw.iso)
+        return Frame(_planes(raw), raw.white, raw.camera, raw.iso, raw.black, raw.exposure_time)
     image = read_image(path)
     grey = image[..., 0]
     if (image != grey[..., None]).any():
@@ -121,7 +133,8 @@ def read_frame(path: Path) -> Frame:
     return Frame(grey[None].astype(np.float32), 255.0 if image.dtype == np.uint8 else None)
 
 
-def _measured_darks(pairs: list[FilePair], first: Frame, white: float) -> Pairs:
+def measure_darks(pairs: list[FilePair], first: Frame, white: float) -> Pairs:
+    """Statistics of pairs of dark frames; all must be as the first one is. UserError where they do not fit."""
     measured = []
     for files in _progress(pairs, "darks"):
         one, other = _planes_of_pair(files, first)
@@ -130,7 +143,17 @@ def _measured_darks(pairs: list[FilePair], first: Frame, white: float) -> Pairs:
             raise UserError(
                 f"darks: {_names(files)} do not differ; give two frames, of a camera that does not clip at black"
             )
-    return stack(measured)
+    darks = stack(measured)
+    if white <= (black := darks.mean.mean(0).max()):
+        raise UserError(
+            f"white: the white level {white:g} is not above the dark frames' {black:.1f} DN; give the white level in DN"
+        )
+    return darks
+
+
+def dark_samples(pairs: list[FilePair], first: Frame) -> np.ndarray:
+    """(n,) of calibration.shape_samples, from the first pair of dark frames."""
+    return shape_samples(*_planes_of_pair(pairs[0], first))
 
 
 def _measured_flats(pairs: list[FilePair], first: Frame, white: float, black: np.ndarray) -> Pairs:
@@ -151,17 +174,20 @@ def _planes_of_pair(files: FilePair, first: Frame) -> tuple[np.ndarray, np.ndarr
     """The planes (C, h, w) [DN] of two frames. BadImage where size, camera or ISO speed differ from the first frame."""
     frames = read_frame(files[0]), read_frame(files[1])
     for file, frame in zip(files, frames, strict=True):
-        if frame.planes.shape != first.planes.shape:
-            raise BadImage(
-                file, f"is {_kind(frame)}, and the first dark frame is {_kind(first)}", "give frames of one camera"
-            )
-        if (frame.camera, frame.iso) != (first.camera, first.iso):
-            raise BadImage(
-                file,
-                f"is by {frame.camera} at ISO {frame.iso}, and the first dark frame by {first.camera} at {first.iso}",
-                "give frames of one camera at one ISO speed",
-            )
+        check_camera(file, frame, first, "the first dark frame")
     return frames[0].planes, frames[1].planes
+
+
+def check_camera(file: Path, frame: Frame, first: Frame, name: str) -> None:
+    """Raises BadImage where size, camera or ISO speed of a frame differ from those of the first, which is called so."""
+    if frame.planes.shape != first.planes.shape:
+        raise BadImage(file, f"is {_kind(frame)}, and {name} is {_kind(first)}", "give frames of one camera")
+    if (frame.camera, frame.iso) != (first.camera, first.iso):
+        raise BadImage(
+            file,
+            f"is by {frame.camera} at ISO {frame.iso}, and {name} by {first.camera} at {first.iso}",
+            "give frames of one camera at one ISO speed",
+        )
 
 
 def _saturation(files: list[Path]) -> float:

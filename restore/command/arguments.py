@@ -35,10 +35,13 @@ CALIBRATION = """Measures a camera's noise from its own frames, for "noise_model
 
   python -m restore.calibrate --flats flats/ --darks darks/ -o profile.json
   python -m restore.calibrate --flats flats/ --darks darks/ --check profile.json
+  python -m restore.calibrate --burst burst/ -o profile.json
 
 Flats: an evenly lit surface out of focus, two frames at each of 6 exposures or more, from dark to nearly white.
 Darks: 8 frames or more with the lens capped. All at one ISO speed, as raw files or as grey 16-bit PNG or TIFF files;
-two frames that follow one another by name are a pair."""
+two frames that follow one another by name are a pair.
+Burst: 4 raw files or more, better 16, of one scene without motion, from a tripod, all at one ISO speed and exposure;
+with dark and bright parts, out of focus if you can. --darks may be given with it."""
 
 SPLITTING = """Divides a folder of photographs into lists for training, validation and a last test, without copying.
 
@@ -200,8 +203,10 @@ def testing_arguments(words: list[str] | None = None) -> Namespace:
 def calibration_arguments(words: list[str] | None = None) -> Namespace:
     """The arguments of restore.calibrate; ends the program at --help or a mistake, as argparse does."""
     parser = _parser("restore.calibrate", CALIBRATION)
-    parser.add_argument("--flats", required=True, metavar="FOLDER", help="pairs of evenly lit frames")
-    parser.add_argument("--darks", required=True, metavar="FOLDER", help="pairs of frames without light")
+    light = parser.add_mutually_exclusive_group(required=True)
+    light.add_argument("--flats", metavar="FOLDER", help="pairs of evenly lit frames; needs --darks")
+    light.add_argument("--burst", metavar="FOLDER", help="raw files of one static scene, at one exposure")
+    parser.add_argument("--darks", metavar="FOLDER", help="pairs of frames without light")
     purpose = parser.add_mutually_exclusive_group(required=True)
     purpose.add_argument("-o", "--output", metavar="JSON", help="profile to write; its plot goes beside it, as .png")
     purpose.add_argument(
