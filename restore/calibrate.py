@@ -15,11 +15,20 @@ import numpy as np
 import torch
 
 from options.errors import UserError
-from restore.camera.burst import Burst, read_burst
-from restore.camera.burst_calibration import NOT_TOLD, calibrate_burst
-from restore.camera.calibration import CLIPPED, POOR, Calibration, Pairs, calibrate, measure_pair, stack, usable
-from restore.camera.calibration_plot import Curve, photon_transfer_plot
-from restore.camera.frames import MeasuredFrames, read_folders
+from restore.camera.calibration.burst import Burst, read_burst
+from restore.camera.calibration.burst_calibration import NOT_TOLD, calibrate_burst
+from restore.camera.calibration.frames import MeasuredFrames, read_folders
+from restore.camera.calibration.photon_transfer import (
+    CLIPPED,
+    POOR,
+    Calibration,
+    Pairs,
+    calibrate,
+    measure_pair,
+    stack,
+    usable,
+)
+from restore.camera.calibration.plot import Curve, photon_transfer_plot
 from restore.files.atomic import make_folder, write_atomically
 from restore.files.paths import printable
 from transforms.noise import CameraProfile, add_noise, read_profile

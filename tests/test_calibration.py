@@ -12,9 +12,9 @@ from raw_files import write_dng
 
 from options.errors import UserError
 from restore.calibrate import main
-from restore.camera.calibration import calibrate, measure_pair, shape_samples, stack
-from restore.camera.frames import find_pairs, read_folders, read_frame
-from restore.camera.tukey_lambda import tukey_shape
+from restore.camera.calibration.frames import find_pairs, read_folders, read_frame
+from restore.camera.calibration.photon_transfer import calibrate, measure_pair, shape_samples, stack
+from restore.camera.calibration.tukey_lambda import tukey_shape
 from restore.command.arguments import calibration_arguments
 
 EMVA = Path(__file__).parents[2] / "shared/data/calib/emva1288_001/images"

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from raw_files import ASCII, BYTE, DOUBLE, MATRIX, RATIONAL, SHORT, restored_raw, write_dng
 
 from options.errors import SaveError
-from restore.camera.dng import write_dng as write_restored
-from restore.camera.lossless_jpeg import encode
+from restore.camera.output.dng import write_dng as write_restored
+from restore.camera.output.lossless_jpeg import encode
+from restore.camera.output.tiff import Entry, finish, read_directory, read_header, write_header
 from restore.camera.raw_file import read_raw
-from restore.camera.tiff import Entry, finish, read_directory, read_header, write_header
 from restore.files.images import BadImage
 
 BLACK, WHITE = (100.25, 130.5, 160.75, 190), 15000

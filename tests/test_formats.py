@@ -15,10 +15,10 @@ from PIL import Image, ImageCms
 from raw_files import LONG, MATRIX, RATIONAL, SHORT, SRATIONAL, restored_raw, write_dng
 
 from options.errors import SaveError, UserError
-from restore.camera.developing import developed
-from restore.camera.formats import FORMATS, write_all
-from restore.camera.icc import linear_srgb_profile
-from restore.camera.opcodes import Operation, enlarged, opcode_list, operations, with_gain_maps
+from restore.camera.output.developing import developed
+from restore.camera.output.formats import FORMATS, write_all
+from restore.camera.output.icc import linear_srgb_profile
+from restore.camera.output.opcodes import Operation, enlarged, opcode_list, operations, with_gain_maps
 from restore.camera.raw_file import RawFile, read_raw
 from restore.files.images import BadImage, read_image
 

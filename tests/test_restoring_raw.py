@@ -15,7 +15,7 @@ from restoring_files import identity_model, pictures
 
 from options.errors import UserError
 from restore import load_model
-from restore.camera.formats import write_all
+from restore.camera.output.formats import write_all
 from restore.camera.raw_file import read_raw
 from restore.command.arguments import testing_arguments as arguments_of
 from restore.networks import build_generator

@@ -10,7 +10,7 @@ import torch
 from raw_files import MATRIX, write_dng
 from restoring_files import identity_model, pictures
 
-from restore.camera.formats import FORMATS
+from restore.camera.output.formats import FORMATS
 from restore.command.arguments import RAW_FORMATS
 from restore.command.arguments import testing_arguments as arguments_of
 from restore.files.images import read_image

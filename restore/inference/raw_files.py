@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from options.errors import UserError
-from restore.camera.formats import FORMATS, write_all
+from restore.camera.output.formats import FORMATS, write_all
 from restore.camera.raw_file import sites
 from restore.camera.restored_raw import RestoredRaw
 from restore.inference.clean_mosaics import CleanMosaics

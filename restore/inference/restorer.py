@@ -146,7 +146,7 @@ class Restorer:
                         it is installed. Where it does not tell the noise, that is estimated from the file
         strength        0 to 1: the mosaic is (1 - strength) * recorded + strength * restored
         tile, overlap, ensemble  as of a call
-        restore.camera.formats.write_all writes the result. Raises BadImage for a file that cannot be read, is of
+        restore.camera.output.formats.write_all writes the result. Raises BadImage for a file that cannot be read, is of
         another ISO speed than the profile, or has too few pixels for the estimate where the model needs one; and
         UserError where the model or an argument does not fit.
         """

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from options.errors import UserError
-from restore.camera.calibration import HIGHEST, Pairs, fit_line
+from restore.camera.calibration.photon_transfer import HIGHEST, Pairs, fit_line
 
 BLOCK = 8
 """Side of a block in the plane of one colour [px]."""

@@ -11,13 +11,11 @@ import cv2
 import numpy as np
 import torch
 
-from restore.camera.demosaicing import srgb_encoded
-from restore.camera.developing import baseline_exposure, linear_srgb
-from restore.camera.dng_tags import COLOR_MATRIX, DNG_BACKWARD_VERSION, DNG_VERSION, SUB_IFDS, Carried
-from restore.camera.lossless_jpeg import encode
-from restore.camera.raw_file import RawFile
-from restore.camera.restored_raw import RestoredRaw
-from restore.camera.tiff import (
+from restore.camera.output.demosaicing import srgb_encoded
+from restore.camera.output.developing import baseline_exposure, linear_srgb
+from restore.camera.output.dng_tags import COLOR_MATRIX, DNG_BACKWARD_VERSION, DNG_VERSION, SUB_IFDS, Carried
+from restore.camera.output.lossless_jpeg import encode
+from restore.camera.output.tiff import (
     BYTE,
     LONG,
     RATIONAL,
@@ -32,6 +30,8 @@ from restore.camera.tiff import (
     text,
     write_header,
 )
+from restore.camera.raw_file import RawFile
+from restore.camera.restored_raw import RestoredRaw
 from restore.files.atomic import open_atomically
 from transforms.sensor.bayer import unify
 from transforms.sensor.cameras import RGB_TO_XYZ

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from restore.camera.developing import developed
-from restore.camera.dng import write_dng
-from restore.camera.linear_dng import write_linear_dng
-from restore.camera.pictures import write_jpeg, write_linear_tiff, write_png, write_tiff
+from restore.camera.output.developing import developed
+from restore.camera.output.dng import write_dng
+from restore.camera.output.linear_dng import write_linear_dng
+from restore.camera.output.pictures import write_jpeg, write_linear_tiff, write_png, write_tiff
 from restore.camera.restored_raw import RestoredRaw
 
 

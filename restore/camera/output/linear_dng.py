@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from restore.camera.demosaicing import demosaiced
-from restore.camera.developing import shaded
-from restore.camera.dng import NOISE_REDUCTION_APPLIED, crop_tags
-from restore.camera.dng_file import write_dng_file
-from restore.camera.dng_tags import carried_tags, default_crop
-from restore.camera.opcodes import AFTER_DEMOSAICING
+from restore.camera.output.demosaicing import demosaiced
+from restore.camera.output.developing import shaded
+from restore.camera.output.dng import NOISE_REDUCTION_APPLIED, crop_tags
+from restore.camera.output.dng_file import write_dng_file
+from restore.camera.output.dng_tags import carried_tags, default_crop
+from restore.camera.output.opcodes import AFTER_DEMOSAICING
+from restore.camera.output.tiff import LONG, RATIONAL, SHORT, Directory, numbers
 from restore.camera.restored_raw import RestoredRaw
-from restore.camera.tiff import LONG, RATIONAL, SHORT, Directory, numbers
 
 LINEAR_RAW = 34892
 WHITE = 65535

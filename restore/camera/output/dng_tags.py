@@ -6,10 +6,8 @@ Source: DNG specification 1.7.1.0, chapters 3, 4 and 7; TIFF/EP and Exif 2.32 fo
 import struct
 from typing import BinaryIO, NamedTuple
 
-from restore.camera.opcodes import BEFORE_LEVELS, LISTS, enlarged, opcode_list, operations
-from restore.camera.raw_file import RawFile
-from restore.camera.restored_raw import RestoredRaw
-from restore.camera.tiff import (
+from restore.camera.output.opcodes import BEFORE_LEVELS, LISTS, enlarged, opcode_list, operations
+from restore.camera.output.tiff import (
     BYTE,
     RATIONAL,
     SHORT,
@@ -22,6 +20,8 @@ from restore.camera.tiff import (
     text,
     values_of,
 )
+from restore.camera.raw_file import RawFile
+from restore.camera.restored_raw import RestoredRaw
 from transforms.sensor.bayer import first_red
 
 SUB_IFDS, EXIF, GPS, MAKER_NOTE, INTEROPERABILITY = 330, 34665, 34853, 37500, 40965

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from restore.camera.dng_file import write_dng_file
-from restore.camera.dng_tags import CFA, CROP_ORIGIN, CROP_SIZE, Carried, carried_tags, default_crop
+from restore.camera.output.dng_file import write_dng_file
+from restore.camera.output.dng_tags import CFA, CROP_ORIGIN, CROP_SIZE, Carried, carried_tags, default_crop
+from restore.camera.output.tiff import BYTE, DOUBLE, LONG, RATIONAL, SHORT, Directory, Entry, numbers, values_of
 from restore.camera.raw_file import sites
 from restore.camera.restored_raw import RestoredRaw
-from restore.camera.tiff import BYTE, DOUBLE, LONG, RATIONAL, SHORT, Directory, Entry, numbers, values_of
 
 LEAST_NOISE = 0.01
 """A noise profile scaled by less is left out: an editor would find nothing to do."""

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from options.errors import UserError
-from restore.camera.calibration import Pairs, measure_pair, shape_samples, stack
+from restore.camera.calibration.photon_transfer import Pairs, measure_pair, shape_samples, stack
 from restore.camera.raw_file import RAW_SUFFIXES, RawFile, read_raw, sites
 from restore.files.images import BadImage, read_image
 from restore.files.paths import files_below, printable

@@ -3,8 +3,8 @@
 import numpy as np
 
 from options.errors import UserError
-from restore.camera.burst import Burst
-from restore.camera.calibration import (
+from restore.camera.calibration.burst import Burst
+from restore.camera.calibration.photon_transfer import (
     CLIPPED,
     FEWEST,
     QUANTISATION,

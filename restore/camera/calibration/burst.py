@@ -14,9 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from options.errors import UserError
-from restore.camera.burst_blocks import BLOCK, Blocks, static_levels
-from restore.camera.calibration import HIGHEST, Pairs
-from restore.camera.frames import (
+from restore.camera.calibration.burst_blocks import BLOCK, Blocks, static_levels
+from restore.camera.calibration.frames import (
     Frame,
     check_camera,
     check_white,
@@ -26,6 +25,7 @@ from restore.camera.frames import (
     measure_darks,
     read_frame,
 )
+from restore.camera.calibration.photon_transfer import HIGHEST, Pairs
 from restore.camera.raw_file import RAW_SUFFIXES
 from restore.files.images import BadImage
 from restore.files.paths import printable

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from options.errors import UserError
-from restore.camera.demosaicing import srgb_encoded
-from restore.camera.developing import Picture
-from restore.camera.dng_tags import EXIF, GPS
-from restore.camera.icc import linear_srgb_profile, srgb_profile
-from restore.camera.tiff import (
+from restore.camera.output.demosaicing import srgb_encoded
+from restore.camera.output.developing import Picture
+from restore.camera.output.dng_tags import EXIF, GPS
+from restore.camera.output.icc import linear_srgb_profile, srgb_profile
+from restore.camera.output.tiff import (
     ASCII,
     LONG,
     SHORT,

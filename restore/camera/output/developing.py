@@ -19,11 +19,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from restore.camera.demosaicing import demosaiced
-from restore.camera.dng_tags import Carried, carried_tags, default_crop
-from restore.camera.opcodes import BEFORE_DEMOSAICING, BEFORE_LEVELS, LISTS, operations, with_gain_maps
+from restore.camera.output.demosaicing import demosaiced
+from restore.camera.output.dng_tags import Carried, carried_tags, default_crop
+from restore.camera.output.opcodes import BEFORE_DEMOSAICING, BEFORE_LEVELS, LISTS, operations, with_gain_maps
+from restore.camera.output.tiff import Entry, values_of
 from restore.camera.restored_raw import RestoredRaw
-from restore.camera.tiff import Entry, values_of
 from restore.files.images import UPRIGHT
 from transforms.sensor.cameras import Camera
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from options.errors import UserError
-from restore.camera.tukey_lambda import tukey_shape
+from restore.camera.calibration.tukey_lambda import tukey_shape
 
 HIGHEST = 0.8
 """Largest usable mean / white level: above it frames begin to clip."""
