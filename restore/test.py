@@ -10,10 +10,12 @@ if __name__ == "__main__":
 from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from options.errors import SaveError, UserError
 from restore import GENERAL_MODEL, describe_model, load_model
 from restore.camera.raw_file import RAW_SUFFIXES
+from restore.command.interruption import interrupted_at_once
 from restore.command.progress import FilesBar
 from restore.compute.device import describe_device
 from restore.files.atomic import make_folder
@@ -27,6 +29,7 @@ from restore.inference.raw_files import RawFiles
 from restore.inference.record import Record
 from restore.inference.restorer import Restorer
 from restore.inference.showing import strip_of
+from restore.runs.information import hash_of
 from transforms.noise.profile import read_profile
 
 SETTINGS = ("target", "degrade", "iso", "strength", "ensemble", "baseline", "profile", "noise_profiles")
@@ -46,25 +49,25 @@ def main(arguments: Namespace) -> int:
         _check_folders(arguments)
         restorer = load_model(arguments.model, arguments.device)
         restorer.check_strength(arguments.strength)
+        restorer.check_tiles(arguments.tile, arguments.overlap)
         measuring = Measuring(restorer, arguments.baseline)
         folder, files = found_files(arguments.input)
         kinds, left_out = _kinds(arguments, folder, files, restorer)
         kind_of = {file: kind for kind in kinds for file in kind.files}
         names = output_names(sorted(kind_of), lambda file: kind_of[file].suffixes(arguments.format))
         _check_outputs(arguments, names)
-        about = {"model": str(restorer.path), "iteration": restorer.information.data.get("iteration")}
-        about |= {"input": str(folder)} | {name: getattr(arguments, name) for name in SETTINGS}
+        about = _about(arguments, folder, restorer)
         record = Record(output, about, measuring.images, restorer.information, arguments.overwrite)
     record.left_out += left_out
     record.results.notes += [note for kind in kinds for note in kind.notes]
     _say(describe_device(restorer.device), describe_model(restorer))
     _say(*filter(None, [restorer.information.note]), *record.results.notes)
 
-    wanted = {file: _missing(output, names[file], arguments.overwrite) for file in names}
+    wanted = {file: record.missing(file, names[file]) for file in names}
     todo = [file for file, paths in wanted.items() if paths]
     done: list[str] = []
     try:
-        with FilesBar(len(todo)) as bar:
+        with interrupted_at_once(), FilesBar(len(todo)) as bar:
             runs = len(restorer.orientations) if arguments.ensemble else 1
             restorer.on_tile = lambda share: bar.advance(share / runs)
             for file in todo:
@@ -90,25 +93,20 @@ def _restore(
     file: Path, kind: Inputs, paths: dict[str, Path], outputs: Outputs, measuring: Measuring, record: Record
 ) -> None:
     """Restores, measures and writes a file and its strip, and takes it into the record. Raises LeftOut."""
+    if taken := record.taken(file, paths, outputs):
+        raise LeftOut(kind.folder / file, taken)
     with flags(**FLAGS):
         restored = kind.restore(file)
     images = restored.images()
     try:
         metrics = measuring(images)
-    except UserError as mistake:
+        for path in (*paths.values(), record.folder / outputs.strip):
+            make_folder(path.parent)
+        restored.write(paths)
+        write_image(record.folder / outputs.strip, strip_of(images))
+    except UserError as mistake:  # too small to be measured, too large for a format, gone by now
         raise kind.refused(file, mistake) from None
-    strip = record.folder / outputs.strip
-    for path in (*paths.values(), strip):
-        make_folder(path.parent)
-    restored.write(paths)
-    write_image(strip, strip_of(images))
     record.add(file, outputs, restored, images, metrics)
-
-
-def _missing(output: Path, outputs: Outputs, overwrite: bool) -> dict[str, Path]:
-    """The paths of the formats that are to be written: those that are there are kept."""
-    paths = {format_: output / path for format_, path in outputs.restored.items()}
-    return paths if overwrite else {format_: path for format_, path in paths.items() if not path.exists()}
 
 
 def _tell(record: Record, done: list[str], kept: int, measuring: Measuring) -> None:
@@ -122,7 +120,7 @@ def _tell(record: Record, done: list[str], kept: int, measuring: Measuring) -> N
     for file in done:
         _say(*(f"{file}: {line}" for line in results.rows[file].warnings))
     if kept:
-        _say(f"kept {kept} files that were restored before; give --overwrite to restore them anew")
+        _say(f"kept, as restored before: {kept}; give --overwrite to restore anew")
     if record.left_out:
         _say(f"left out {len(record.left_out)}:", *(f"  {line}" for line in record.reasons()))
     _say(f"report: {record.folder / REPORT}; the restored files, strips, results.json and results.csv beside it")
@@ -134,6 +132,8 @@ def _kinds(
     """The files by their kinds, and those that this model cannot restore."""
     raw = [file for file in files if file.suffix.lower() in RAW_SUFFIXES]
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    if others := len(files) - len(raw) - len(images):
+        _say(f"passed over, neither pictures nor raw files by their suffix: {others}")
     way = Way(arguments.strength, arguments.tile, arguments.overlap, arguments.ensemble)
     target = Path(arguments.target) if arguments.target else None
     kinds: list[Inputs] = []
@@ -145,17 +145,40 @@ def _kinds(
         reason = f"a raw file, and {restorer.path} restores {restorer.layout.name} pictures; take a model of raw images"
         left_out = [LeftOut(folder / file, reason) for file in raw]
     if images and (restorer.layout.raw or arguments.degrade):
-        kinds.append(Photographs(folder, images, restorer, way, arguments.iso))
+        try:
+            kinds.append(Photographs(folder, images, restorer, way, arguments.iso))
+        except UserError as mistake:
+            if not kinds or arguments.degrade or arguments.iso is not None:
+                raise
+            left_out += [LeftOut(folder / file, str(mistake)) for file in images]  # the JPEGs beside raw files
     elif images:
         kinds.append(Pictures(folder, images, restorer, way, target))
     if not kinds:
         suffixes = ", ".join([*sorted(IMAGE_SUFFIXES), "raw files"])
         missing = f"input: {arguments.input}: holds no image file; put some there ({suffixes}), or name another"
         raise UserError(*map(str, left_out), missing)
-    for name in ("target", "degrade", "iso"):
-        if getattr(arguments, name) and not any(name in kind.takes for kind in kinds):
+    for name in ("target", "degrade", "iso", "profile", "noise_profiles"):
+        value = getattr(arguments, name)
+        if value is not None and value is not False and not any(name in kind.takes for kind in kinds):
             raise UserError(f"{name}: given, and {' and '.join(kind.way_of_restoring for kind in kinds)}; leave it out")
+    for name in arguments.format:
+        if not any(name in kind.formats for kind in kinds):
+            known = {format_: None for kind in kinds for format_ in kind.formats}
+            raise UserError(
+                f"format: {name} given, for raw files alone, of which there are none; give {', '.join(known)}"
+            )
     return kinds, left_out
+
+
+def _about(arguments: Namespace, folder: Path, restorer: Restorer) -> dict[str, Any]:
+    """How the files are restored, by the keys of results.json. A file that is read is known by its content too."""
+    files = {"weights": restorer.path, "profile": arguments.profile, "noise_profiles": arguments.noise_profiles}
+    return {
+        "model": str(restorer.path),
+        "input": str(folder),
+        **{name: getattr(arguments, name) for name in SETTINGS},
+        **{f"{name}_hash": hash_of(Path(file).read_bytes()) if file else None for name, file in files.items()},
+    }
 
 
 def _check_folders(arguments: Namespace) -> None:

@@ -155,7 +155,7 @@ def test_a_raw_file_written_before_is_kept_unless_it_may_be_replaced(identity, w
     Path("out/b.dng").unlink()
     assert restore("--model", identity, "--input", "in") == 0
     assert Path("out/a.dng").read_bytes() == b"worked on"
-    assert "kept 1 files that were restored before; give --overwrite" in capsys.readouterr().out
+    assert "kept, as restored before: 1; give --overwrite to restore anew" in capsys.readouterr().out
     assert sorted(results()["pictures"]) == ["a.dng", "b.dng"]
     assert restore("--model", identity, "--input", "in") == 0, "all are kept"
     assert restore("--model", identity, "--input", "in", "--overwrite") == 0

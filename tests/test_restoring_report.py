@@ -2,21 +2,27 @@
 
 import json
 import re
+import shutil
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import command
 from raw_files import MATRIX, write_dng
 from restoring_files import identity_model, pictures
 
+from options.errors import UserError
 from restore.camera.output.formats import FORMATS
 from restore.command.arguments import RAW_FORMATS
 from restore.command.arguments import testing_arguments as arguments_of
 from restore.files.images import read_image
 from restore.inference.inputs import Images
+from restore.inference.raw_files import RawFiles
 from restore.inference.showing import CROP, shown, strip_of
-from restore.test import main
+from restore.test import SOME_LEFT_OUT, main
 from transforms import RGGB, SRGB, NoiseProfile, RawMetadata
 from transforms.sensor.cameras import NEUTRAL
 
@@ -103,14 +109,131 @@ def test_a_repeated_call_keeps_the_files_of_the_first_in_results_and_page(identi
     assert sorted(page_images()) == ["a.dng", "b.dng"]
 
 
-def test_a_damaged_record_of_an_earlier_call_costs_nothing(identity, workplace):
+def test_a_damaged_record_of_an_earlier_call_is_named_and_replaced_only_if_asked_for(identity, workplace):
     dng(workplace / "in/a.dng")
     restore("--model", identity, "--input", "in")
-    for content in (b"", b"{}", b"[1, 2]", b'{"mean": {}, "pictures": {"a.dng": {}}}', b"\xff\xfe", b"null"):
+    wrong = [b"", b"{}", b"[1, 2]", b'{"mean": {}, "pictures": {"a.dng": {}}}', b"\xff\xfe", b"null", b"[" * 100000]
+    wrong.append(
+        json.dumps(results() | {"pictures": {"a.dng": results()["pictures"]["a.dng"] | {"size": None}}}).encode()
+    )
+    for content in wrong:
         Path("out/results.json").write_bytes(content)
-        Path("out/index.html").write_bytes(content)
+        with pytest.raises(
+            UserError, match=r"^--output: out/results.json is damaged, of another version .* --overwrite"
+        ):
+            restore("--model", identity, "--input", "in")
+        assert Path("out/results.json").read_bytes() == content
         assert restore("--model", identity, "--input", "in", "--overwrite") == 0
         assert list(results()["pictures"]) == ["a.dng"]
+
+
+@pytest.mark.parametrize("name", ["index.html", "results.csv", "results.json"])
+def test_files_of_another_origin_are_not_replaced(identity, workplace, name):
+    dng(workplace / "in/a.dng")
+    Path("out").mkdir()
+    Path("out", name).write_text("mine")
+    with pytest.raises(UserError, match=f"^--output: out/{name} is .* give --overwrite"):
+        restore("--model", identity, "--input", "in")
+    assert [path.name for path in Path("out").iterdir()] == [name]
+
+
+def test_a_file_that_is_no_result_is_neither_replaced_nor_taken_for_one(identity, workplace):
+    for name in ("a", "b", "c"):
+        dng(workplace / f"in/{name}.dng")
+    Path("out/strips").mkdir(parents=True)
+    Path("out/a.dng").write_bytes(b"mine")
+    Path("out/b.dng").mkdir()
+    Path("out/strips/c.png").write_bytes(b"mine too")
+    with pytest.raises(UserError, match=r"3 files|a\.dng is there already, and results.json does not know it; move it"):
+        restore("--model", identity, "--input", "in")
+    assert Path("out/a.dng").read_bytes() == b"mine"
+    dng(workplace / "in/d.dng")
+    assert restore("--model", identity, "--input", "in") == SOME_LEFT_OUT
+    assert list(results()["pictures"]) == ["d.dng"]
+    shutil.move("in/d.dng", "in/d.nef")
+    with pytest.raises(UserError, match=r"in/d\.nef: out/d\.dng is there already"):  # made from another source
+        restore("--model", identity, "--input", "in")
+
+
+def test_what_was_stopped_while_it_replaced_the_work_of_another_model_is_never_mixed(identity, workplace, monkeypatch):
+    other = identity_model(workplace / "other.pth", n_channels=4, layout="RGGB")
+    weights = torch.load(other, weights_only=True)
+    torch.save(weights | {"tail.bias": torch.tensor([0.002, 0, 0, 0.01])}, other)
+    dng(workplace / "in/a.dng")
+    dng(workplace / "in/b.dng")
+    restore("--model", identity, "--input", "in")
+    whole = RawFiles.restore
+
+    def stopped_at_b(self, file):
+        if file.name == "b.dng":
+            raise KeyboardInterrupt
+        return whole(self, file)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(RawFiles, "restore", stopped_at_b)
+        with pytest.raises(KeyboardInterrupt):
+            restore("--model", other, "--input", "in", "--overwrite")
+    before = Path("out/b.dng").read_bytes()
+    assert restore("--model", other, "--input", "in") == SOME_LEFT_OUT
+    assert list(results()["pictures"]) == ["a.dng"]
+    assert "out/b.dng is there already, and results.json does not know it" in results()["left_out"][0]
+    assert Path("out/b.dng").read_bytes() == before
+
+
+def test_sigterm_leaves_a_record_of_what_was_restored(identity, workplace):
+    for number in range(300):
+        dng(workplace / f"in/{number:03}.dng")
+    process = command(*("restore.test", "--model", identity, "--input", "in", "--output", "out", "--device", "cpu"))
+    deadline = time.monotonic() + 120
+    while not Path("out/results.json").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (143, "stopped by SIGTERM\n")
+    found = results()
+    assert found["complete"] is False
+    assert sorted(found["pictures"]) == sorted(path.name for path in Path("out").glob("*.dng"))
+    assert sorted(page_images()) == sorted(found["pictures"])
+
+
+def test_a_source_that_vanishes_and_a_picture_that_a_format_cannot_hold_are_left_out(identity, workplace, monkeypatch):
+    dng(workplace / "in/a.dng")
+    dng(workplace / "in/b.dng")
+    whole = RawFiles.restore
+
+    def vanishing(self, file):
+        restored = whole(self, file)
+        if file.name == "a.dng":
+            Path("in/a.dng").unlink()
+        return restored
+
+    monkeypatch.setattr(RawFiles, "restore", vanishing)
+    assert restore("--model", identity, "--input", "in") == SOME_LEFT_OUT
+    assert list(results()["pictures"]) == ["b.dng"]
+    assert "in/a.dng: cannot be read again" in results()["left_out"][0]
+
+
+def test_arguments_of_no_use_and_files_of_other_kinds_are_told(identity, workplace, capsys):
+    rgb = identity_model(workplace / "rgb.pth")
+    pictures(workplace / "pictures")
+    Path("pictures/notes.txt").write_text("no picture")
+    for words in (["--profile", "none.json"], ["--format", "dng"], ["--iso", 0]):
+        with pytest.raises(UserError, match=f"^{words[0]}: "):
+            restore("--model", rgb, "--input", "pictures", *words)
+    dng(workplace / "in/a.dng")
+    with pytest.raises(UserError, match=r"^--tile: 8 given with an overlap of 32"):
+        restore("--model", identity, "--input", "in", "--tile", 8)
+    capsys.readouterr()
+    restore("--model", rgb, "--input", "pictures")
+    assert "passed over, neither pictures nor raw files by their suffix: 1" in capsys.readouterr().out
+
+
+def test_pictures_beside_raw_files_do_not_hinder_them(identity, workplace):
+    dng(pictures(workplace / "in", count=1) / "a.dng")
+    assert restore("--model", identity, "--input", "in") == SOME_LEFT_OUT, "its chain degrades nothing"
+    assert list(results()["pictures"]) == ["a.dng"]
 
 
 def images(size, orientation=1, scale=1, noise=(1e-4, 1e-6), sigma=0.01):

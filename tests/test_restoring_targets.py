@@ -100,12 +100,15 @@ def test_a_clean_mosaic_may_be_a_grey_file_in_the_numbers_of_the_raw_file(identi
 
 def test_a_target_that_does_not_fit_is_named_and_the_others_are_measured(identity, workplace):
     noisy, clean = noisy_and_clean(0.01)
-    for name in ("good", "phase", "size", "alone", "colour"):
+    for name in ("good", "phase", "size", "alone", "colour", "eight", "two"):
         dng(workplace / f"in/{name}.dng", noisy)
     dng(workplace / "target/good.dng", clean)
     dng(workplace / "target/phase.dng", clean, pattern="BGGR")
     dng(workplace / "target/size.dng", clean[2:])
     cv2.imwrite("target/colour.png", np.random.default_rng(0).integers(0, 65535, (64, 80, 3), np.uint16))
+    cv2.imwrite("target/eight.png", np.zeros((64, 80), np.uint8))
+    dng(workplace / "target/two.dng", clean)
+    dng(workplace / "target/two.nef", clean)
     assert restore("--model", identity, "--input", "in", "--target", "target") == SOME_LEFT_OUT
     assert list(results()["pictures"]) == ["good.dng"]
     reasons = {Path(line.split(":")[0]).name: line for line in results()["left_out"]}
@@ -114,6 +117,8 @@ def test_a_target_that_does_not_fit_is_named_and_the_others_are_measured(identit
     )
     assert "target/size.dng: 80 x 62 pixels" in reasons["size.dng"]
     assert "target has no raw file or mosaic of this name; add it" in reasons["alone.dng"]
+    assert "target/two.dng and target/two.nef could both be its target" in reasons["two.dng"]
+    assert "target/eight.png: has 8 bits" in "".join(results()["left_out"])
     assert "target/colour.png: has colours" in "".join(results()["left_out"])
     with pytest.raises(UserError, match=r"^--target: nowhere: there is no such folder"):
         restore("--model", identity, "--input", "in", "--target", "nowhere")

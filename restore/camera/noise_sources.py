@@ -5,7 +5,7 @@ from pathlib import Path
 
 from options.errors import UserError
 from restore.camera.noise_estimate import estimate_noise
-from restore.camera.raw_file import RawFile
+from restore.camera.raw_file import UNKNOWN_CAMERA, RawFile
 from restore.files.images import BadImage
 from transforms.noise.darktable import find_camera
 from transforms.noise.profile import CameraProfile
@@ -65,7 +65,10 @@ def _of_profile(source: RawFile, profile: CameraProfile) -> tuple[NoiseProfile, 
             f"has ISO {source.iso:g}, and the profile of {profile.camera} was measured at ISO {profile.iso:g}",
             "give a profile of that speed",
         )
-    return profile.noise().profile(), f"profile of {profile.camera}"
+    names = profile.camera.lower(), source.camera.lower()
+    alike = source.camera == UNKNOWN_CAMERA or names[0] in names[1] or names[1] in names[0]
+    other = "" if alike else f", and the file's camera is {source.camera}"
+    return profile.noise().profile(), f"profile of {profile.camera}{other}"
 
 
 def _of_darktable(source: RawFile, given: str | Path | None) -> tuple[NoiseProfile | None, str]:

@@ -19,6 +19,7 @@ RAW_SUFFIXES = {
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".kdc", ".mef", ".mos"),
     *(".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw"),
 }
+UNKNOWN_CAMERA = "unknown camera"
 READER_VERSION = 2
 """Raise it by one when read_raw gives other values of any file: stored images are then decoded anew."""
 
@@ -85,7 +86,7 @@ class RawFile(NamedTuple):
         """Make and model, the make only once: "NIKON D750", "SONY ILCE-7M3"; or "unknown camera"."""
         if self.make and self.model.lower().startswith(self.make.split()[0].lower()):
             return self.model
-        return f"{self.make} {self.model}".strip() or "unknown camera"
+        return f"{self.make} {self.model}".strip() or UNKNOWN_CAMERA
 
     def linear(self) -> np.ndarray:
         """(H, W) float32: 0 = black level, 1 = white level at every site; not clipped."""

@@ -2,10 +2,30 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
 from options.errors import Interrupted
+
+
+@contextmanager
+def interrupted_at_once() -> Iterator[None]:
+    """Inside the block SIGTERM and SIGHUP raise Interrupted where they arrive, as Ctrl+C raises KeyboardInterrupt."""
+    former: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        former = {number: signal.signal(number, _raise) for number in numbers if not _under_nohup(number)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    raise Interrupted(signal.Signals(number).name, number)
 
 
 class Interruption:

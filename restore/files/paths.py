@@ -44,5 +44,7 @@ def _fail(error: OSError) -> None:
 
 
 def printable(path: str | Path) -> str:
-    """A path as text that can be printed and written as UTF-8: bytes that are not UTF-8 are written as \\xff."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """A path as text that can be printed in one line and written as UTF-8: control characters and bytes that are not
+    UTF-8 are written as \\x0a."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if ord(c) > 31 and ord(c) != 127 else f"\\x{ord(c):02x}" for c in text)

@@ -1,5 +1,6 @@
 """The clean mosaics that restored raw files are measured against."""
 
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,10 @@ import numpy as np
 from options.errors import UserError
 from restore.camera.raw_file import RAW_SUFFIXES, read_raw, sites
 from restore.camera.restored_raw import RestoredRaw
-from restore.files.images import read_grey
+from restore.files.images import BadImage, read_grey
 from restore.files.paths import files_below
 
-PICTURE_SUFFIXES = (".png", ".tif", ".tiff")
+PICTURE_SUFFIXES = {".png", ".tif", ".tiff"}
 """Of image files that hold a mosaic: grey, 16 bits."""
 
 
@@ -28,14 +29,12 @@ class CleanMosaics:
             files = files_below(folder)
         except UserError as mistake:
             raise UserError(f"target: {mistake}") from None
-        suffixes = (*PICTURE_SUFFIXES, *RAW_SUFFIXES)  # of two of one name the raw file is taken
-        found = sorted(
-            (file for file in files if file.suffix.lower() in suffixes),
-            key=lambda file: suffixes.index(file.suffix.lower()),
-        )
-        if not found:
+        self.files: dict[Path, list[Path]] = defaultdict(list)
+        for file in files:
+            if file.suffix.lower() in RAW_SUFFIXES | PICTURE_SUFFIXES:
+                self.files[file.relative_to(folder).with_suffix("")].append(file)
+        if not self.files:
             raise UserError(f"target: {folder}: holds no raw file and no grey PNG or TIFF file; put clean ones there")
-        self.files = {file.relative_to(folder).with_suffix(""): file for file in found}
 
     def of(self, file: Path, restored: RestoredRaw) -> np.ndarray:
         """(s * H, s * W) float32, linear, 0 black, 1 white: the clean mosaic of a restored raw file.
@@ -43,9 +42,12 @@ class CleanMosaics:
         file  the path of its source inside the folder that was restored
         Raises UserError where there is none, or it does not fit.
         """
-        path = self.files.get(file.with_suffix(""))
-        if path is None:
+        found = self.files.get(file.with_suffix(""), [])
+        if not found:
             raise UserError(f"{self.folder} has no raw file or mosaic of this name; add it, or give no target")
+        if len(found) > 1:
+            raise UserError(f"{' and '.join(map(str, found))} could both be its target; keep one of them")
+        (path,) = found
         if path.suffix.lower() in RAW_SUFFIXES:
             source = read_raw(path)
             clean, pattern = source.linear(), source.pattern
@@ -62,7 +64,10 @@ class CleanMosaics:
 
 def _linear(path: Path, restored: RestoredRaw) -> np.ndarray:
     """The mosaic of a grey image file, by the black and white levels of the restored file."""
-    mosaic = read_grey(path).astype(np.float32)
+    values = read_grey(path)
+    if values.dtype != np.uint16:
+        raise BadImage(path, "has 8 bits", "give the numbers of the sensor in 16 bits")
+    mosaic = values.astype(np.float32)
     for (row, column), black in zip(sites(restored.pattern), restored.source.black, strict=True):
         mosaic[row::2, column::2] = (mosaic[row::2, column::2] - black) / (restored.source.white - black)
     return mosaic

@@ -69,7 +69,7 @@ class RawFiles(Inputs):
     """
 
     formats: ClassVar[dict[str, str]] = {name: format_.suffix for name, format_ in FORMATS.items()}
-    takes: ClassVar[frozenset[str]] = frozenset({"target"})
+    takes: ClassVar[frozenset[str]] = frozenset({"target", "profile", "noise_profiles"})
     way_of_restoring: ClassVar[str] = "raw files are restored as they are"
 
     def __init__(

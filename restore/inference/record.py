@@ -1,5 +1,6 @@
 """What an output folder says of the files that were restored into it: results.json, results.csv and index.html."""
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,9 +8,10 @@ from typing import Any
 
 from options.errors import UserError
 from restore.evaluation.metrics import is_of_a_plane, short
+from restore.files.paths import printable
 from restore.files.reasons import by_reason
 from restore.inference.inputs import Images, LeftOut, Restored
-from restore.inference.outputs import REPORT, Outputs
+from restore.inference.outputs import REPORT, RESULTS, TABLE, Outputs
 from restore.inference.results import Metrics, Results, Row
 from restore.inference.showing import shown
 from restore.report import Report, Table
@@ -17,8 +19,8 @@ from restore.runs.information import Information
 
 MOST_SHOWN = 500
 """Files in the report: of each it holds about half a megabyte."""
-WRITTEN_EVERY = 60
-"""Longest time for which the record lacks files that were restored, should the process be killed [s]."""
+WRITTEN_EVERY = 1
+"""Longest time for which results.json lacks files that were restored, should the process be killed [s]."""
 PATHS = ("model", "input", "target", "profile", "noise_profiles")
 """The keys whose values are paths."""
 COLUMNS = ("ISO", "noise removed")
@@ -50,26 +52,54 @@ class Record:
             COLUMNS,
         )
         self.left_out: list[LeftOut] = []
-        earlier = Results.read(folder)
+        self.overwrite = overwrite
+        self._written = -float("inf")
+        earlier = _earlier(folder, overwrite)
         if earlier:
             other = [key for key, value in about.items() if not _same(key, earlier.about.get(key), value)]
             if not other:
                 self.results.rows = earlier.rows
-                self.report.keep(folder / REPORT, earlier.rows.keys())
+                self.report.keep(folder / REPORT, set(map(printable, earlier.rows)))
             elif not overwrite:
                 what = "; ".join(f"{key} {earlier.about.get(key)}, now {about[key]}" for key in other)
                 raise UserError(
                     f"output: {folder} holds files that were restored in another way ({what}); name another folder, or "
                     f"give --overwrite to replace them"
                 )
-        self._written = time.monotonic()
+
+    def missing(self, file: Path, outputs: Outputs) -> dict[str, Path]:
+        """The paths of the formats that are to be written: those that an earlier call wrote are kept."""
+        paths = {format_: self.folder / path for format_, path in outputs.restored.items()}
+        if self.overwrite:
+            return paths
+        return {format_: path for format_, path in paths.items() if not self._has(file, format_, path)}
+
+    def taken(self, file: Path, paths: dict[str, Path], outputs: Outputs) -> str | None:
+        """Why a file cannot be written: a path holds something that these results do not know. None: it can."""
+        row = self.results.rows.get(file.as_posix())
+        strip = [] if row and row.strip == outputs.strip.as_posix() else [self.folder / outputs.strip]
+        for path in () if self.overwrite else (*paths.values(), *strip):
+            if os.path.lexists(path):
+                return (
+                    f"{printable(path)} is there already, and {RESULTS} does not know it; move it, or give --overwrite"
+                )
+        return None
+
+    def _has(self, file: Path, format_: str, path: Path) -> bool:
+        row = self.results.rows.get(file.as_posix())
+        return (
+            row is not None and row.outputs.get(format_) == path.relative_to(self.folder).as_posix() and path.is_file()
+        )
 
     def add(
         self, file: Path, outputs: Outputs, restored: Restored, images: Images, metrics: dict[str, Metrics]
     ) -> None:
         """Takes a file that was restored and written."""
+        name = file.as_posix()
+        before = self.results.rows[name].outputs if name in self.results.rows else {}
         row = Row(
-            {format_: path.as_posix() for format_, path in outputs.restored.items()},
+            {format_: path for format_, path in before.items() if (self.folder / path).is_file()}
+            | {format_: path.as_posix() for format_, path in outputs.restored.items()},
             outputs.strip.as_posix(),
             restored.size,
             restored.restored_size,
@@ -77,13 +107,13 @@ class Record:
             restored.facts,
             tuple(restored.warnings),
         )
-        name = file.as_posix()
         self.results.add(name, row)
-        if len(self.report) < MOST_SHOWN:
+        if len(self.report) < MOST_SHOWN or name in self.report:
             main = {image: _of_whole_images(values) for image, values in metrics.items()} if row.measured else {}
             self.report.add(shown(name, images, _facts(row), metrics=main, warnings=row.warnings))
         if time.monotonic() - self._written > WRITTEN_EVERY:
-            self.write(complete=False)
+            self.results.write(self.folder)
+            self._written = time.monotonic()
 
     def reasons(self) -> list[str]:
         """A line for each reason why files were left out."""
@@ -99,11 +129,28 @@ class Record:
         self.results.complete = complete
         self.results.left_out = [str(one) for one in self.left_out]
         self.results.write(self.folder)
+        self.results.write_table(self.folder)
         self.report.tables = _tables(self.results)
         if len(self.report) < len(self.results.rows):
             self.report.about["shown here"] = f"{len(self.report)} of {len(self.results.rows)} files"
         self.report.write(self.folder / REPORT)
-        self._written = time.monotonic()
+
+
+def _earlier(folder: Path, overwrite: bool) -> Results | None:
+    """The results of earlier calls. UserError where the folder holds files of other origin that would be replaced."""
+    try:
+        earlier = Results.read(folder)
+    except UserError:
+        if overwrite:
+            return None
+        raise
+    others = [name for name in (TABLE, REPORT) if os.path.lexists(folder / name)] if earlier is None else []
+    if others and not overwrite:
+        raise UserError(
+            f"output: {folder / others[0]} is there already, and no {RESULTS} beside it; name another folder, or give "
+            f"--overwrite to replace it"
+        )
+    return earlier
 
 
 def _same(key: str, before: Any, now: Any) -> bool:
@@ -127,7 +174,7 @@ def _card(about: dict[str, Any], information: Information) -> dict[str, str]:
     used = {
         name: value
         for name, value in about.items()
-        if name not in ("model", "iteration") and value not in (None, False)
+        if name != "model" and not name.endswith("_hash") and value not in (None, False, [])
     }
     return {name: text for name, text in card.items() if text} | {name: str(value) for name, value in used.items()}
 

@@ -20,7 +20,7 @@ from restore.files.images import BadImage, to_tensor, to_uint
 from restore.inference.ensemble import ORIENTATIONS, TRANSPOSED, UPRIGHT, mean_over, oriented, turned
 from restore.networks import build_generator
 from restore.networks.means import recorded
-from restore.networks.tiles import restore_tiled
+from restore.networks.tiles import check_tiles, restore_tiled
 from restore.networks.weights import load_weights, read_state_dict
 from restore.runs.information import Information
 from transforms import NoiseProfile, RawMetadata, pack, unpack
@@ -176,6 +176,10 @@ class Restorer:
     def orientations(self) -> Sequence[int]:
         """Of an ensemble: those that keep the layout, all eight or two."""
         return (UPRIGHT, TRANSPOSED) if self.layout.raw and self.scale % 2 == 0 else ORIENTATIONS
+
+    def check_tiles(self, tile: int, overlap: int) -> None:
+        """Raises UserError where the network cannot be used on such tiles."""
+        check_tiles(tile, overlap, self.network.size_multiple)
 
     def check_strength(self, strength: float) -> None:
         """Raises UserError where a restored image cannot be blended with its input in this way."""

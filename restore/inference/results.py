@@ -5,11 +5,13 @@ import io
 import json
 import math
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter
+
+from options.errors import UserError
 from restore.evaluation.metrics import changes
 from restore.files.atomic import make_folder, write_atomically
 from restore.inference.outputs import RESULTS, TABLE
@@ -66,15 +68,20 @@ class Results:
 
     @classmethod
     def read(cls, folder: Path) -> "Results | None":
-        """Those that write() wrote into the folder; None where there are none."""
-        with suppress(
-            OSError, ValueError, LookupError, TypeError, AttributeError
-        ):  # no such file, or another program's
-            whole = json.loads((folder / RESULTS).read_bytes())
+        """Those that write() wrote into the folder; None where there is no such file. UserError for any other file."""
+        path = folder / RESULTS
+        if not path.exists():
+            return None
+        try:
+            whole = json.loads(path.read_bytes())
             results = cls({name: whole[name] for name in whole if name not in ABOUT_RESULTS}, list(whole["mean"]))
             results.rows = {file: _row(entry, results.images) for file, entry in whole["pictures"].items()}
-            return results
-        return None
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise UserError(
+                f"output: {path} is damaged, of another version of the suite or of another program; name another "
+                f"folder, or give --overwrite to replace it"
+            ) from None
+        return results
 
     def add(self, file: str, row: Row) -> None:
         """Takes a file; a metric that is not a finite number becomes None."""
@@ -107,10 +114,7 @@ class Results:
         return [f"{name:<{width}}  {text}".rstrip() for name, text in rows]
 
     def write(self, folder: Path) -> None:
-        """results.json (everything) and results.csv (a row for each file and the mean).
-
-        Both keep the bytes of file names that are not UTF-8, by Python's "surrogateescape".
-        """
+        """results.json. It keeps the bytes of file names that are not UTF-8, by Python's "surrogateescape"."""
         whole = {
             **self.about,
             "complete": self.complete,
@@ -122,6 +126,10 @@ class Results:
         }
         make_folder(folder)
         write_atomically(folder / RESULTS, json.dumps(whole, indent=2, allow_nan=False).encode())
+
+    def write_table(self, folder: Path) -> None:
+        """results.csv: a row for each file and the mean."""
+        make_folder(folder)
         write_atomically(folder / TABLE, self._csv().encode("utf-8", "surrogateescape"))
 
     def _csv(self) -> str:
@@ -153,9 +161,10 @@ def _entry(row: Row) -> dict[str, Any]:
 
 
 def _row(entry: dict[str, Any], images: Sequence[str]) -> Row:
-    """The inverse of _entry. KeyError for anything else."""
+    """The inverse of _entry. KeyError or ValueError for anything else."""
     written, metrics = ({name: entry.pop(name) for name in names} for names in (WRITTEN, images))
-    return Row(**written, metrics=metrics, warnings=tuple(entry.pop("warnings")), facts=entry)
+    fields = {**written, "metrics": metrics, "warnings": tuple(entry.pop("warnings")), "facts": entry}
+    return TypeAdapter(Row).validate_python(fields)
 
 
 def _line(row: Row) -> str:

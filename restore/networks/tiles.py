@@ -32,7 +32,7 @@ def restore_tiled(
     Raises UserError for a negative overlap, and for a tile that is not larger than the overlap.
     """
     multiple, scale = network.size_multiple, network.scale
-    _check(tile, overlap, multiple)
+    check_tiles(tile, overlap, multiple)
     if image.ndim == 3:
         return restore_tiled(network, image[None], tile, overlap, on_tile)[0]
     if network.margin:
@@ -55,7 +55,8 @@ def restore_tiled(
     return result[..., edge : scale * height - edge, edge : scale * width - edge]
 
 
-def _check(tile: int, overlap: int, multiple: int) -> None:
+def check_tiles(tile: int, overlap: int, multiple: int) -> None:
+    """Raises UserError for a negative overlap, and for a tile that is not larger than the overlap [px]."""
     if overlap < 0:
         raise UserError(f"overlap: {overlap} given; 0 or more pixels are wanted")
     least = (_cells(overlap, multiple) + 1) * multiple

@@ -9,6 +9,7 @@ from string import Template
 from typing import Any, NamedTuple
 
 from restore.files.atomic import open_atomically
+from restore.files.paths import printable
 from restore.report.pictures import png_uri
 from restore.report.shown import Shown, as_json, name_in_line, page_line
 
@@ -43,6 +44,10 @@ class Report:
     def __len__(self) -> int:
         """The number of images."""
         return len(self._lines)
+
+    def __contains__(self, name: str) -> bool:
+        """Whether it has an image of this name."""
+        return printable(name) in self._lines
 
     def add(self, shown: Shown) -> None:
         """Takes an image; it replaces one of the same name. The pictures are held encoded, in 0.3 to 1.3 MB."""

@@ -4,6 +4,7 @@ Source: DNG specification 1.7.1.0, chapters 3, 4 and 7; TIFF/EP and Exif 2.32 fo
 """
 
 import struct
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from restore.camera.output.opcodes import BEFORE_LEVELS, LISTS, enlarged, opcode_list, operations
@@ -22,6 +23,7 @@ from restore.camera.output.tiff import (
 )
 from restore.camera.raw_file import RawFile
 from restore.camera.restored_raw import RestoredRaw
+from restore.files.checks import BadImage
 from transforms.sensor.bayer import first_red
 
 SUB_IFDS, EXIF, GPS, MAKER_NOTE, INTEROPERABILITY = 330, 34665, 34853, 37500, 40965
@@ -75,7 +77,7 @@ def carried_tags(restored: RestoredRaw) -> Carried:
     """
     source, scale = restored.source, restored.scale
     unknown = [COLOURS_UNKNOWN] if source.xyz_to_camera is None else []
-    with source.path.open("rb") as file:
+    with _opened(source.path) as file:
         header = read_header(file)
         if header is None:
             return Carried("<", _known(source, "<"), {}, unknown)
@@ -102,6 +104,15 @@ def carried_tags(restored: RestoredRaw) -> Carried:
     about |= {code: [dict(directory)] for code, directory in nested.items() if directory}
     about = _known(source, order) | about
     return Carried(order, about, {code: kept[code] for code in OF_THE_MOSAIC & kept.keys()}, notes)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Raises BadImage where the file is gone since its pixels were read."""
+    try:
+        return path.open("rb")
+    except OSError as error:
+        reason = f"cannot be read again ({error.strerror})"
+        raise BadImage(path, reason, "leave it there while it is restored") from None
 
 
 def _known(source: RawFile, order: str) -> Directory:
