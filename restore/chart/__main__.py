@@ -20,7 +20,7 @@ from restore.compute.device import describe_device
 from transforms.noise import NoiseModel, NoiseModelOptions
 
 FLAGS = dict.fromkeys(("run_or_pth", "restorer"), "--model") | {
-    name: f"--{name}" for name in ("iso", "contrast", "size", "tile", "device")
+    name: f"--{name}" for name in ("iso", "contrast", "size", "tile", "device", "output")
 }
 """The command's flag for each argument of the library."""
 
@@ -35,7 +35,7 @@ def main(arguments: Namespace) -> None:
         print(describe_device(restorer.device), describe_model(restorer), sep="\n", flush=True)
         told = {name: getattr(arguments, name) for name in ("iso", "contrast", "size", "seed", "tile")}
         report = measure_charts(restorer, noise_model, **told)
-    report.write(folder)
+        report.write(folder)
     print(*report.lines(), f"report: {folder / PAGE}; plots, strips and {NUMBERS} beside it", sep="\n")
 
 

@@ -23,21 +23,12 @@ from transforms.noise import Dng, NoiseModel, add_noise
 from transforms.sensor.cameras import NEUTRAL
 
 NUMBERS, PAGE = "chart.json", "index.html"
+LEAST_CONTRAST = 0.01
 SMALLEST, LARGEST = 256, 2048
 """Sides of a chart [px]: the edge of a smaller one is not measured to 2 %, and a larger one takes gigabytes."""
 DEFAULT_ISO, HIGHEST_ISO = 1600, 10_000_000
 SHOWN = 1024
 """Pixels of a chart's side in its strip."""
-
-
-class Figure(NamedTuple):
-    """A picture for a page."""
-
-    title: str
-    path: Path
-    """A PNG."""
-    caption: str
-    """One line."""
 
 
 class ChartReport(NamedTuple):
@@ -76,29 +67,28 @@ class ChartReport(NamedTuple):
             )
         return lines
 
-    def write(self, folder: Path) -> list[Figure]:
+    def write(self, folder: Path) -> None:
         """Writes chart.json, of each chart its plot and its strip degraded | restored | clean, and the page for a
-        browser; returns the plots."""
+        browser. Raises UserError for a folder that holds other files, some of which it could replace."""
         make_folder(folder)
-        figures = []
+        if not (folder / NUMBERS).exists() and any(folder.iterdir()):
+            raise UserError(f"output: {folder} holds other files; give a new folder, or one of test charts")
         for name, chart in CHARTS.items():
             plot, pictures = folder / f"{name}.png", folder / f"{name}_strip.png"
             write_atomically(plot, chart.plot(self.measured[name], self.numbers["contrast"]))
             rows = [rendered(image, self.metadata, RGGB) for image in self.images[name].values()]
             write_image(pictures, to_uint(strip(rows, SHOWN), np.uint8))
-            figures.append(Figure(chart.title, plot, chart.shows))
         write_atomically(folder / NUMBERS, json.dumps(self.numbers, indent=2, allow_nan=False).encode())
-        self._page(figures).write(folder / PAGE)
-        return figures
+        self._page(folder).write(folder / PAGE)
 
-    def _page(self, figures: list[Figure]) -> Report:
-        """The summary, the plots, and each chart before and after."""
+    def _page(self, folder: Path) -> Report:
+        """The summary, the plots that lie in the folder, and each chart before and after."""
         made = {name: self.numbers[name] for name in ("noise_model", "iso", "contrast", "size", "seed")}
         about = {name.replace("_", " "): str(value) for name, value in made.items() if value is not None}
         page = Report("Test charts", {"model": self.numbers["model"]} | about)
         page.tables.append(self.table())
-        for figure in figures:
-            page.figure(*figure)
+        for name, chart in CHARTS.items():
+            page.figure(chart.title, folder / f"{name}.png", chart.shows)
         for name, images in self.images.items():
             degraded, restored, clean = (images[image] for image in ("degraded", "restored", "clean"))
             compared = Compared(degraded, restored, clean, RGGB, self.metadata, self.metadata.noise)
@@ -119,7 +109,7 @@ def measure_charts(
 
     noise_model  None: that of a typical camera (Dng)
     iso          ISO speed of the noise; None: 1600, where the noise model goes by it
-    contrast     (brightest - darkest) / (brightest + darkest) light of the charts, above 0 to 1
+    contrast     (brightest - darkest) / (brightest + darkest) light of the charts, 0.01 to 1
     size         side of a chart [px of the sensor], even, 256 to 2048
     seed         of the noise
     tile         as of a Restorer's call
@@ -172,8 +162,8 @@ def _check(restorer: Restorer, noise_model: NoiseModel, iso: int | None, contras
         raise UserError(f"iso: {iso} given, and the noise of {noise_model.class_name} is the same at any; leave it out")
     if iso is not None and not 1 <= iso <= HIGHEST_ISO:
         raise UserError(f"iso: {iso} given; give an ISO speed from 1 to {HIGHEST_ISO}")
-    if not 0 < contrast <= 1:
-        raise UserError(f"contrast: {contrast} given; give a number above 0, and at most 1")
+    if not LEAST_CONTRAST <= contrast <= 1:
+        raise UserError(f"contrast: {contrast} given; give a number from {LEAST_CONTRAST} to 1")
     if size % 2 or not SMALLEST <= size <= LARGEST:
         raise UserError(f"size: {size} given; give an even number of pixels from {SMALLEST} to {LARGEST}")
 

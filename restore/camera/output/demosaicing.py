@@ -22,8 +22,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from restore.camera.output.srgb import srgb_decoded, srgb_encoded
 from transforms.sensor.bayer import Pattern, first_red
 from transforms.sensor.rendering import demosaic
 
@@ -55,15 +55,3 @@ def demosaiced(mosaic: np.ndarray, pattern: Pattern, white_balance: np.ndarray) 
         colours = srgb_decoded(demosaic(srgb_encoded(part))).permute(1, 2, 0).numpy()
         inside = slice(top + REACH, top + REACH + last - first), slice(left + REACH, left + REACH + mosaic.shape[1])
         yield slice(first, last), colours[inside]
-
-
-def srgb_encoded(linear: Tensor) -> Tensor:
-    """Linear values by the curve of sRGB (IEC 61966-2-1), goes on above 1, and below 0 as its mirror image."""
-    size = linear.abs()
-    return torch.where(size <= 0.0031308, 12.92 * size, 1.055 * size ** (1 / 2.4) - 0.055).copysign(linear)
-
-
-def srgb_decoded(encoded: Tensor) -> Tensor:
-    """The inverse of srgb_encoded."""
-    size = encoded.abs()
-    return torch.where(size <= 0.04045, size / 12.92, ((size + 0.055) / 1.055) ** 2.4).copysign(encoded)

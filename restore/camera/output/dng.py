@@ -17,6 +17,7 @@ LEAST_NOISE = 0.01
 """A noise profile scaled by less is left out: an editor would find nothing to do."""
 CFA_REPEAT, CFA_PATTERN, CFA_PLANE_COLOR, CFA_LAYOUT = 33421, 33422, 50710, 50711
 BLACK_REPEAT, BLACK_LEVEL, WHITE_LEVEL, ACTIVE_AREA = 50713, 50714, 50717, 50829
+BLACK_DELTAS = {50715, 50716}
 NOISE_REDUCTION_APPLIED, NOISE_PROFILE = 50935, 51041
 
 
@@ -48,7 +49,7 @@ def _levels_and_areas(restored: RestoredRaw, carried: Carried) -> Directory:
         CFA_PATTERN: numbers(order, BYTE, ["RGB".index(colour) for colour in restored.pattern]),
         ACTIVE_AREA: numbers(order, LONG, [top, left, top + height, left + width]),
     }
-    if enlarged or BLACK_LEVEL not in carried.mosaic:  # else they stay, with those that vary by row and column
+    if enlarged or not BLACK_DELTAS & carried.mosaic.keys():  # else they stay, as they vary by row or column
         made[BLACK_REPEAT] = numbers(order, SHORT, [2, 2])
         made[BLACK_LEVEL] = numbers(order, RATIONAL, black)
     known: Directory = {

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import torch
 
-from restore.camera.output.demosaicing import srgb_encoded
 from restore.camera.output.developing import baseline_exposure, linear_srgb
 from restore.camera.output.dng_tags import COLOR_MATRIX, DNG_BACKWARD_VERSION, DNG_VERSION, SUB_IFDS, Carried
 from restore.camera.output.lossless_jpeg import encode
+from restore.camera.output.srgb import srgb_encoded
 from restore.camera.output.tiff import (
     BYTE,
     LONG,

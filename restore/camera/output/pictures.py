@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from options.errors import UserError
-from restore.camera.output.demosaicing import srgb_encoded
 from restore.camera.output.developing import Picture
 from restore.camera.output.dng_tags import EXIF, GPS
 from restore.camera.output.icc import linear_srgb_profile, srgb_profile
+from restore.camera.output.srgb import srgb_encoded
 from restore.camera.output.tiff import (
     ASCII,
     LONG,
@@ -44,6 +44,8 @@ FASTEST = 1
 """Level of deflate: 4 % larger files than at the usual one, in a third of the time."""
 LONGEST_EXIF = 65533 - 6
 """Bytes that a JPEG has room for."""
+SHORT_ENTRY = 256
+"""Bytes of the longest entry that is kept where they have no room: exposure, lens, date and place are shorter."""
 LONGEST_SIDE = {"JPEG": 65500, "PNG": 2**31 - 1}
 """[px]."""
 
@@ -115,12 +117,26 @@ def _write_with_pillow(path: Path, picture: Picture, kind: str, **options: int) 
 
 
 def _exif(picture: Picture) -> bytes:
-    """What the camera recorded, as JPEG and PNG files hold it; nothing where it has no room."""
-    file = io.BytesIO()
-    write_header(file, picture.carried.order)
-    finish(file, _capture(picture, SRGB), picture.carried.order)
-    data = file.getvalue()
-    return b"Exif\0\0" + data if len(data) <= LONGEST_EXIF else b""
+    """What the camera recorded, as JPEG and PNG files hold it, without long entries where a JPEG has no room."""
+    order = picture.carried.order
+    for longest in (LONGEST_EXIF, SHORT_ENTRY):
+        file = io.BytesIO()
+        write_header(file, order)
+        finish(file, _shortened(_capture(picture, SRGB), longest), order)
+        if len(file.getvalue()) <= LONGEST_EXIF:
+            break
+    return b"Exif\0\0" + file.getvalue()
+
+
+def _shortened(directory: Directory, longest: int) -> Directory:
+    """Without the entries that have more bytes, in the directories inside it too."""
+    kept: Directory = {}
+    for code, entry in directory.items():
+        if isinstance(entry, list):
+            kept[code] = [_shortened(inside, longest) for inside in entry]
+        elif len(entry.data) <= longest:
+            kept[code] = entry
+    return kept
 
 
 def _capture(picture: Picture, colour_space: int) -> Directory:
