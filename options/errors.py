@@ -28,3 +28,11 @@ class Interrupted(Failure):
     def __init__(self, name: str, number: int):
         super().__init__(f"stopped by {name}")
         self.exit_status = 128 + number  # as shells report a signal
+
+
+class InterruptedAtOnce(KeyboardInterrupt):
+    """A command was asked to end by a signal other than Ctrl+C. No error: what handles those must not stop it."""
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.exit_status = 128 + number

@@ -65,6 +65,9 @@ def main(arguments: Namespace) -> int:
 
     wanted = {file: record.missing(file, names[file]) for file in names}
     todo = [file for file, paths in wanted.items() if paths]
+    for file in names.keys() - set(todo):
+        if record.changed(file, folder / file):
+            record.left_out.append(LeftOut(folder / file, "has changed since it was restored; give --overwrite"))
     done: list[str] = []
     try:
         with interrupted_at_once(), FilesBar(len(todo)) as bar:
@@ -85,7 +88,8 @@ def main(arguments: Namespace) -> int:
     record.write(complete=True)
     if not done and len(todo) == len(names):
         raise UserError(f"--input: none of the {len(names)} files was restored:", *record.reasons())
-    _tell(record, done, len(names) - len(todo), measuring)
+    measured = any(kind.measures or isinstance(kind, RawFiles) for kind in kinds)
+    _tell(record, done, len(names) - len(todo), measuring, measured)
     return SOME_LEFT_OUT if record.left_out else 0
 
 
@@ -93,36 +97,42 @@ def _restore(
     file: Path, kind: Inputs, paths: dict[str, Path], outputs: Outputs, measuring: Measuring, record: Record
 ) -> None:
     """Restores, measures and writes a file and its strip, and takes it into the record. Raises LeftOut."""
+    source, strip = kind.folder / file, record.folder / outputs.strip
     if taken := record.taken(file, paths, outputs):
-        raise LeftOut(kind.folder / file, taken)
+        raise LeftOut(source, taken)
     with flags(**FLAGS):
         restored = kind.restore(file)
     images = restored.images()
+    new = [path for path in (*paths.values(), strip) if not path.exists()]
     try:
         metrics = measuring(images)
-        for path in (*paths.values(), record.folder / outputs.strip):
+        for path in (*paths.values(), strip):
             make_folder(path.parent)
         restored.write(paths)
-        write_image(record.folder / outputs.strip, strip_of(images))
-    except UserError as mistake:  # too small to be measured, too large for a format, gone by now
-        raise kind.refused(file, mistake) from None
-    record.add(file, outputs, restored, images, metrics)
+        write_image(strip, strip_of(images))
+        record.add(file, source, outputs, restored, images, metrics)
+    except BaseException as error:
+        for path in new:  # the record would not know them
+            path.unlink(missing_ok=True)
+        if isinstance(error, UserError):  # too small to be measured, too large for a format, gone by now
+            raise kind.refused(file, error) from None
+        raise
 
 
-def _tell(record: Record, done: list[str], kept: int, measuring: Measuring) -> None:
+def _tell(record: Record, done: list[str], kept: int, measuring: Measuring, measured: bool) -> None:
     """Prints what was done, and what was not and why."""
     results = record.results
     _say(*results.lines(done))
-    if not results.measured:
-        _say("not measured: give --target, or --degrade for pictures")
-    elif measuring.lpips.note:
+    if not measured:
+        _say("not measured: give --target or --degrade")
+    elif results.measured and measuring.lpips.note:
         _say(measuring.lpips.note)
     for file in done:
         _say(*(f"{file}: {line}" for line in results.rows[file].warnings))
-    if kept:
-        _say(f"kept, as restored before: {kept}; give --overwrite to restore anew")
     if record.left_out:
         _say(f"left out {len(record.left_out)}:", *(f"  {line}" for line in record.reasons()))
+    before = f", kept as restored before (--overwrite restores anew): {kept}" if kept else ""
+    _say(f"restored: {len(done)}{before}, left out: {len(record.left_out)}")
     _say(f"report: {record.folder / REPORT}; the restored files, strips, results.json and results.csv beside it")
 
 
@@ -155,12 +165,17 @@ def _kinds(
         kinds.append(Pictures(folder, images, restorer, way, target))
     if not kinds:
         suffixes = ", ".join([*sorted(IMAGE_SUFFIXES), "raw files"])
-        missing = f"input: {arguments.input}: holds no image file; put some there ({suffixes}), or name another"
+        what = "holds no image file; put some there" if Path(arguments.input).is_dir() else "is no image file; give one"
+        missing = f"input: {arguments.input}: {what} ({suffixes}), or name another"
         raise UserError(*map(str, left_out), missing)
     for name in ("target", "degrade", "iso", "profile", "noise_profiles"):
         value = getattr(arguments, name)
         if value is not None and value is not False and not any(name in kind.takes for kind in kinds):
             raise UserError(f"{name}: given, and {' and '.join(kind.way_of_restoring for kind in kinds)}; leave it out")
+    if arguments.baseline and not any(kind.measures for kind in kinds):
+        raise UserError(
+            "baseline: given, and raw files are measured against clean ones alone; give --target, or leave it out"
+        )
     for name in arguments.format:
         if not any(name in kind.formats for kind in kinds):
             known = {format_: None for kind in kinds for format_ in kind.formats}

@@ -142,7 +142,7 @@ def test_results_are_json_whatever_was_measured(workplace):
     results = Results({}, ["degraded", "restored"])
     degraded = {"psnr_srgb": float("nan"), "ssim_srgb": float("inf")}
     metrics = {"degraded": degraded, "restored": {"psnr_srgb": 30.0, "ssim_srgb": float("nan")}}
-    results.add("a.png", Row({"png": "a.png"}, "strips/a.png", (4, 4), (4, 4), metrics))
+    results.add("a.png", Row({"png": "a.png"}, "strips/a.png", (1, 1.0), (4, 4), (4, 4), metrics))
     results.write(workplace / "out")
     found = results_in("out")
     assert found["mean"]["degraded"] == {"psnr_srgb": None, "ssim_srgb": None}

@@ -155,7 +155,7 @@ def test_a_raw_file_written_before_is_kept_unless_it_may_be_replaced(identity, w
     Path("out/b.dng").unlink()
     assert restore("--model", identity, "--input", "in") == 0
     assert Path("out/a.dng").read_bytes() == b"worked on"
-    assert "kept, as restored before: 1; give --overwrite to restore anew" in capsys.readouterr().out
+    assert "restored: 1, kept as restored before (--overwrite restores anew): 1, left out: 0" in capsys.readouterr().out
     assert sorted(results()["pictures"]) == ["a.dng", "b.dng"]
     assert restore("--model", identity, "--input", "in") == 0, "all are kept"
     assert restore("--model", identity, "--input", "in", "--overwrite") == 0
@@ -165,9 +165,7 @@ def test_a_raw_file_written_before_is_kept_unless_it_may_be_replaced(identity, w
 def test_one_folder_never_mixes_files_that_were_restored_in_two_ways(identity, changing, workplace):
     dng(workplace / "in/a.dng")
     restore("--model", identity, "--input", "in")
-    message = (
-        "^--output: out holds files that were restored in another way .*; name another folder, or give --overwrite"
-    )
+    message = "^--output: out is the folder of another call .*; name another folder, or give --overwrite"
     for words in (["--model", changing], ["--model", identity, "--strength", 0.5]):
         with pytest.raises(UserError, match=message):
             restore("--input", "in", *words)

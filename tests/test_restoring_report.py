@@ -180,6 +180,31 @@ def test_what_was_stopped_while_it_replaced_the_work_of_another_model_is_never_m
     assert Path("out/b.dng").read_bytes() == before
 
 
+def test_a_source_that_changed_since_is_named_and_restored_anew_only_if_asked_for(identity, workplace):
+    dng(workplace / "in/a.dng")
+    restore("--model", identity, "--input", "in")
+    dng(workplace / "in/a.dng", noise_profile=NOISE)
+    before = Path("out/a.dng").read_bytes()
+    assert restore("--model", identity, "--input", "in") == SOME_LEFT_OUT
+    assert results()["left_out"] == ["in/a.dng: has changed since it was restored; give --overwrite"]
+    assert Path("out/a.dng").read_bytes() == before
+    assert restore("--model", identity, "--input", "in", "--overwrite") == 0
+
+
+def test_a_stop_in_the_middle_of_a_file_leaves_nothing_that_the_record_does_not_know(identity, workplace, monkeypatch):
+    dng(workplace / "in/a.dng")
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr("restore.test.strip_of", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            restore("--model", identity, "--input", "in")
+    assert not list(Path("out").rglob("*.*"))
+    assert restore("--model", identity, "--input", "in") == 0
+
+
 def test_sigterm_leaves_a_record_of_what_was_restored(identity, workplace):
     for number in range(300):
         dng(workplace / f"in/{number:03}.dng")
@@ -191,7 +216,7 @@ def test_sigterm_leaves_a_record_of_what_was_restored(identity, workplace):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
-    assert (process.returncode, errors) == (143, "stopped by SIGTERM\n")
+    assert (process.returncode, errors) == (143, "error: stopped at once; the files saved before are complete\n")
     found = results()
     assert found["complete"] is False
     assert sorted(found["pictures"]) == sorted(path.name for path in Path("out").glob("*.dng"))

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from options.errors import Failure, Interrupted, UserError
+from options.errors import Failure, Interrupted, InterruptedAtOnce, UserError
 
 TRAINING = """Trains a network as an option file describes.
 
@@ -312,9 +312,9 @@ def run_command(command: Callable[[Namespace], int | None], arguments: Namespace
     except Failure as failure:
         _complain(str(failure))
         return failure.exit_status
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         _complain("stopped at once; the files saved before are complete")
-        return 130
+        return stop.exit_status if isinstance(stop, InterruptedAtOnce) else 130
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":
             _complain(

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-from options.errors import Interrupted
+from options.errors import Interrupted, InterruptedAtOnce
 
 
 @contextmanager
 def interrupted_at_once() -> Iterator[None]:
-    """Inside the block SIGTERM and SIGHUP raise Interrupted where they arrive, as Ctrl+C raises KeyboardInterrupt."""
+    """Inside the block SIGTERM and SIGHUP raise InterruptedAtOnce, as Ctrl+C raises KeyboardInterrupt."""
     former: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -25,7 +25,7 @@ def interrupted_at_once() -> Iterator[None]:
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    raise Interrupted(signal.Signals(number).name, number)
+    raise InterruptedAtOnce(number)
 
 
 class Interruption:

@@ -85,6 +85,7 @@ class Inputs(ABC):
 
     folder  the folder that their names are relative to
     files   their paths inside the folder
+    target  folder with clean images of the same names; None: there is none
     """
 
     formats: ClassVar[dict[str, str]]
@@ -96,8 +97,13 @@ class Inputs(ABC):
     notes: tuple[str, ...] = ()
     """Lines for the user on how the files are restored."""
 
-    def __init__(self, folder: Path, files: Sequence[Path], restorer: Restorer, way: Way):
-        self.folder, self.files, self.restorer, self.way = folder, files, restorer, way
+    def __init__(self, folder: Path, files: Sequence[Path], restorer: Restorer, way: Way, target: Path | None = None):
+        self.folder, self.files, self.restorer, self.way, self.target = folder, files, restorer, way, target
+
+    @property
+    def measures(self) -> bool:
+        """Whether clean images are known."""
+        return self.target is not None
 
     @abstractmethod
     def restore(self, file: Path) -> Restored:

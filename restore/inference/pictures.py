@@ -119,6 +119,10 @@ class Photographs(ImageFiles):
         self.degrade = Degradation(restorer, iso)
         self.notes = self.degrade.notes
 
+    @property
+    def measures(self) -> bool:
+        return True
+
     def _images(self, file: Path, picture: np.ndarray) -> tuple[Tensor, Tensor, RawMetadata | None, Layout]:
         return self.degrade(picture, file.as_posix())
 
@@ -135,8 +139,8 @@ class Pictures(ImageFiles):
     keeps_alpha = True
 
     def __init__(self, folder: Path, files: Sequence[Path], restorer: Restorer, way: Way, target: Path | None = None):
-        super().__init__(folder, files, restorer, way)
-        self.scale, self.target = restorer.scale, target
+        super().__init__(folder, files, restorer, way, target)
+        self.scale = restorer.scale
         if self.scale > 1:
             self.notes = (f"restored at {self.scale} times each side: the model enlarges",)
         self.clean_files = {} if target is None else _partners(folder, target)

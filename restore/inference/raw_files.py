@@ -82,7 +82,7 @@ class RawFiles(Inputs):
         noise_profiles: str | Path | None = None,
         target: Path | None = None,
     ):
-        super().__init__(folder, files, restorer, way)
+        super().__init__(folder, files, restorer, way, target)
         self.profile, self.noise_profiles = profile, noise_profiles
         if noise_profiles:
             read_noise_profiles(noise_profiles)  # a file that cannot be used is no reason of a single raw file

@@ -61,10 +61,12 @@ class Record:
                 self.results.rows = earlier.rows
                 self.report.keep(folder / REPORT, set(map(printable, earlier.rows)))
             elif not overwrite:
-                what = "; ".join(f"{key} {earlier.about.get(key)}, now {about[key]}" for key in other)
+                what = "; ".join(
+                    f"{key} {earlier.about.get(key) or 'none'}, now {about[key] or 'none'}" for key in other
+                )
                 raise UserError(
-                    f"output: {folder} holds files that were restored in another way ({what}); name another folder, or "
-                    f"give --overwrite to replace them"
+                    f"output: {folder} is the folder of another call ({what}); name another folder, or give "
+                    f"--overwrite to replace what is in the way"
                 )
 
     def missing(self, file: Path, outputs: Outputs) -> dict[str, Path]:
@@ -85,6 +87,11 @@ class Record:
                 )
         return None
 
+    def changed(self, file: Path, source: Path) -> bool:
+        """Whether the file has changed since it was restored."""
+        row = self.results.rows.get(file.as_posix())
+        return not self.overwrite and row is not None and tuple(row.source) != _state(source)
+
     def _has(self, file: Path, format_: str, path: Path) -> bool:
         row = self.results.rows.get(file.as_posix())
         return (
@@ -92,15 +99,22 @@ class Record:
         )
 
     def add(
-        self, file: Path, outputs: Outputs, restored: Restored, images: Images, metrics: dict[str, Metrics]
+        self,
+        file: Path,
+        source: Path,
+        outputs: Outputs,
+        restored: Restored,
+        images: Images,
+        metrics: dict[str, Metrics],
     ) -> None:
-        """Takes a file that was restored and written."""
+        """Takes a file that was restored and written. source: its path."""
         name = file.as_posix()
         before = self.results.rows[name].outputs if name in self.results.rows else {}
         row = Row(
             {format_: path for format_, path in before.items() if (self.folder / path).is_file()}
             | {format_: path.as_posix() for format_, path in outputs.restored.items()},
             outputs.strip.as_posix(),
+            _state(source),
             restored.size,
             restored.restored_size,
             metrics,
@@ -151,6 +165,15 @@ def _earlier(folder: Path, overwrite: bool) -> Results | None:
             f"--overwrite to replace it"
         )
     return earlier
+
+
+def _state(source: Path) -> tuple[int, float]:
+    """By which a file is known to be the same as before: its bytes, and when it was changed last."""
+    try:
+        status = source.stat()
+    except OSError:  # gone by now
+        return 0, 0.0
+    return status.st_size, status.st_mtime
 
 
 def _same(key: str, before: Any, now: Any) -> bool:

@@ -24,7 +24,7 @@ Metrics = dict[str, float | None]
 """By their names; None for one that is not finite."""
 Size = tuple[int, int]
 """(width, height) [px]"""
-WRITTEN = ("outputs", "strip", "size", "restored_size")
+WRITTEN = ("outputs", "strip", "source", "size", "restored_size")
 """The fields of a row on its files."""
 
 
@@ -34,6 +34,8 @@ class Row(NamedTuple):
     outputs: dict[str, str]
     """The files that were written, inside the output folder, by their format."""
     strip: str
+    source: tuple[int, float]
+    """Bytes of the file that was read, and when it was changed last [s since 1970]."""
     size: Size
     """Of the file that was read."""
     restored_size: Size
@@ -172,9 +174,9 @@ def _line(row: Row) -> str:
     parts = [_comparison(row.metrics, RESTORED)] if row.measured else []
     if "iso" in row.facts:  # a raw file
         iso, left = row.facts["iso"], row.facts["noise_left"]
+        parts += [] if left is None else [f"{1 - left:.0%} of the noise's variance removed"]
         parts.append("ISO not known" if iso is None else f"ISO {iso:g}")
         parts.append(f"noise: {row.facts['noise']['from']}")
-        parts += [] if left is None else [f"{1 - left:.0%} of its variance removed"]
     return ", ".join(parts)
 
 

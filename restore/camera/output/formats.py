@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from options.errors import UserError
 from restore.camera.output.developing import developed
 from restore.camera.output.dng import write_dng
 from restore.camera.output.linear_dng import write_linear_dng
@@ -34,6 +35,9 @@ def write_all(restored: RestoredRaw, paths: Mapping[str, Path]) -> list[str]:
     It is developed once for all pictures. Returns a line for each thing that was left out and changes how the picture
     looks. Raises SaveError where a file cannot be written, UserError where a picture is too large for its format.
     """
+    unknown = [name for name in paths if name not in FORMATS]
+    if unknown:
+        raise UserError(f"paths: {', '.join(unknown)} given; known formats: {', '.join(FORMATS)}")
     picture = developed(restored) if any(FORMATS[name].developed for name in paths) else None
     notes: list[str] = []
     for name, path in paths.items():
