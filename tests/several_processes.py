@@ -12,7 +12,7 @@ from pathlib import Path
 
 from conftest import ROOT
 
-from options.errors import Diverged
+from options.errors import Diverged, UserError
 from restore.compute.process import Process, joined_processes
 from restore.train import run
 from restore.training.option_file import read_option_file
@@ -41,11 +41,18 @@ SCENARIOS = {
     "skipped": COMMON | SGD,
     "lost": COMMON | {"total_iterations": 30, "validate_every": 5},
     "stopped": COMMON | ADAM | {"validate_every": 7},
+    "nowhere": {"training_path": ["nowhere"]},
+    "few": COMMON | {"batch_size": 4, "accumulation": 2, "total_iterations": 5},
     "whole": COMMON | ADAM | {"validate_every": 7},
 }
 """Changes of conftest's option file by the scenario's name."""
 STOPPED = "stopped"
 """Ends at its first savepoint, in the middle of an epoch."""
+ENDS = {
+    "lost": "first not finite: loss/pixel at iteration 6 .photographs: ",
+    "nowhere": r"training_path\.0: ",
+}
+"""Scenarios that end with an error, which is the same for any number of processes, and a pattern in it."""
 SPOILT = {"skipped": range(5, 8), "lost": range(6, 10**9)}
 """Updates in which the last sample of the batch, which one process has, is not finite."""
 
@@ -81,9 +88,9 @@ def perform(name: str, process: Process = Process(), stop: int | None = None, re
             on_savepoint=lambda iteration, report: iteration == stop,
             say=said.append,
         )
-    except Diverged as error:
-        said.append(str(error))
-        Path(f"{name}_{process.count}_{process.rank}.txt").write_text(str(error))
+    except (Diverged, UserError) as error:
+        told_by = "one" if error.of_all else "each"
+        Path(f"{name}_{process.count}_{process.rank}.txt").write_text(f"told by {told_by}: {error}")
     finally:
         Trainer.step = step
     return said

@@ -1,5 +1,6 @@
 """Which process of a run this is, and what the processes of a run do together."""
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -161,6 +162,7 @@ def joined_processes() -> Iterator[Process]:
             ) from None
         raise
     finally:
+        gc.collect()  # of DistributedDataParallel, which holds the group: threads of it that outlive Python abort
         distributed.destroy_process_group()
 
 
