@@ -1,6 +1,7 @@
 """Several processes make the run that one would make, stop together, and leave nothing behind."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -157,12 +158,13 @@ def test_a_process_that_dies_ends_the_others_within_seconds_and_the_last_state_i
     all_gone(processes, within=20)
 
 
-def test_sigterm_to_torchrun_stops_all_with_one_saved_state(option_file, workplace):
+def test_sigterm_to_torchrun_and_its_processes_stops_all_with_one_saved_state(option_file, workplace):
     words = ["--standalone", "--nproc-per-node", 2, "-m", "restore.train", "--device", "cpu"]
     run = command("torch.distributed.run", *words, "-opt", option_file(**LONG), "--run-name", "long")
     (launched,) = begun([run], workplace / "model_zoo/long")
     children = [int(n) for n in Path(f"/proc/{launched.pid}/task/{launched.pid}/children").read_text().split()]
-    launched.send_signal(signal.SIGTERM)
+    for number in [launched.pid, *children]:  # a cluster sends it to each, and torchrun to its processes as well
+        os.kill(number, signal.SIGTERM)
     _, out, _ = ended([launched], within=60)[0]
     (saved,) = re.findall(r"state saved at iteration (\d+)", out)
     assert state_of("long")["progress"]["iteration"] == int(saved)

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -52,7 +53,11 @@ class Process:
     def parallel(self, network: nn.Module) -> nn.Module:
         """The network as it is to be called in training: a backward pass through it leaves the mean of all processes'
         gradients in each of them. Theirs travel while the pass goes on."""
-        return DistributedDataParallel(network, forward_sync_buffers=False) if self.count > 1 else network
+        if self.count == 1:
+            return network
+        # Of 1x1 convolutions, whose gradients lie in memory as their weights do, whatever the strides are called.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+        return DistributedDataParallel(network, forward_sync_buffers=False)
 
     def sums(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The sum over the processes of each of these scalars, in float32."""
