@@ -267,11 +267,12 @@ class Trainer:
         return report
 
     def _in_mean(self, share: float) -> float:
-        """The weight by which a sum over the processes becomes a mean over them."""
+        """The weight of a share in the gradient, of which all processes get the mean where they should get the sum."""
         return share * self.process.count
 
     def _restored(self, parts: Sequence[Batch]) -> Iterator[Tensor]:
-        """The restored images part by part, as a loop asks for them. Its backward passes fall into the block here."""
+        """The restored images part by part, as a loop asks for them. While the loop makes its backward pass of one,
+        this waits inside the block, so that the pass of the last part exchanges the gradients."""
         for part in parts:
             with exchanging(self.forward, part is parts[-1]):
                 yield self._restore(part)
