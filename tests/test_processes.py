@@ -149,7 +149,7 @@ def test_a_process_that_dies_ends_the_others_within_seconds_and_the_last_state_i
     processes[rank].kill()
     killed = time.monotonic()
     status, out, err = ended(processes, within=60)[1 - rank]
-    assert time.monotonic() - killed < 10
+    assert time.monotonic() - killed < 20, "torchrun alone would take 30 s"
     assert status == 1
     assert "Traceback" not in err
     assert f"error: process {1 - rank} of 2: another one has ended" in err
