@@ -160,7 +160,7 @@ def joined_processes() -> Iterator[Process]:
                 raise SystemExit(error.exit_status) from None
         raise
     except RuntimeError as error:
-        if "gloo/transport" in str(error) or isinstance(error, distributed.DistBackendError):
+        if "gloo/transport" in str(error) or isinstance(error, distributed.DistError):
             raise Failure(
                 f"process {process.rank} of {process.count}: another one has ended, and this one ends with it; the "
                 f"reason is among the messages of the other"
