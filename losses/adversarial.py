@@ -5,6 +5,8 @@ The discriminator of a WGAN is called a critic.
 Every formula takes means over the batch and over all logits of an image.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -13,6 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from losses.term import TermOptions
+
+Uniform = Callable[..., Tensor]
+"""uniform(*shape, device=...) -> (B, *shape): random numbers from 0 to 1 for the B images of a batch."""
 
 
 class AdversarialOptions(TermOptions):
@@ -95,10 +100,13 @@ class AdversarialTerm(nn.Module):
         """What the generator minimises: a scalar. Its gradient passes through the discriminator."""
         return self.generator_formula(discriminator(restored))
 
-    def discriminator_loss(self, discriminator: nn.Module, real: Tensor, restored: Tensor) -> dict[str, Tensor]:
+    def discriminator_loss(
+        self, discriminator: nn.Module, real: Tensor, restored: Tensor, uniform: Uniform | None = None
+    ) -> dict[str, Tensor]:
         """What the discriminator minimises, "loss", and what is logged beside it: scalars without gradient.
 
         on_real, on_restored  mean logits of the clean and of the restored images
+        uniform               draws the random numbers; None: the device's global generator does
         """
         real_logits, restored_logits = discriminator(real), discriminator(restored)
         return {
@@ -200,22 +208,25 @@ class PenalisedWassersteinLoss(WassersteinLoss):
         super().__init__()
         self.penalty_weight = penalty_weight
 
-    def discriminator_loss(self, discriminator: nn.Module, real: Tensor, restored: Tensor) -> dict[str, Tensor]:
+    def discriminator_loss(
+        self, discriminator: nn.Module, real: Tensor, restored: Tensor, uniform: Uniform | None = None
+    ) -> dict[str, Tensor]:
         """With the penalty in the loss, and two more parts: gradient_penalty, unweighted, and gradient_norm."""
         parts = super().discriminator_loss(discriminator, real, restored)
-        norms = gradient_norms(discriminator, real, restored)
+        norms = gradient_norms(discriminator, real, restored, uniform)
         penalty = (norms - 1).square().mean()
         parts["loss"] = parts["loss"] + self.penalty_weight * penalty
         return parts | {"gradient_penalty": penalty.detach(), "gradient_norm": norms.detach().mean()}
 
 
-def gradient_norms(critic: nn.Module, real: Tensor, restored: Tensor) -> Tensor:
+def gradient_norms(critic: nn.Module, real: Tensor, restored: Tensor, uniform: Uniform | None = None) -> Tensor:
     """Norms (B,) of the critic's gradient at a random point between each real image and its restored one.
 
     If a critic has several logits for an image, it is the gradient of their sum. The norm is taken over all pixels and
-    channels. The points are drawn from the device's global random state, which a continued run restores.
+    channels. Without `uniform` the points are drawn from the device's global random state.
     """
-    share = torch.rand(len(real), 1, 1, 1, device=real.device)
+    uniform = uniform or partial(torch.rand, len(real))
+    share = uniform(1, 1, 1, device=real.device)
     between = torch.lerp(restored.detach(), real.detach(), share).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return gradient.flatten(1).norm(dim=1)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from losses.adversarial import AdversarialOptions, AdversarialTerm
+from losses.adversarial import AdversarialOptions, AdversarialTerm, Uniform
 from losses.pixel import DifferenceOptions
 from losses.term import TermOptions
 from options.errors import UserError
@@ -86,14 +86,17 @@ class WeightedLoss(nn.Module):
         weighted = (self.sections[name].weight * value for name, value in values.items())
         return sum(weighted, torch.zeros(()))  # a tensor also where there is no value
 
-    def discriminator_loss(self, discriminator: nn.Module, real: Tensor, restored: Tensor) -> dict[str, Tensor]:
+    def discriminator_loss(
+        self, discriminator: nn.Module, real: Tensor, restored: Tensor, uniform: Uniform | None = None
+    ) -> dict[str, Tensor]:
         """What the discriminator minimises, "loss", and the parts to log (see losses/adversarial.py).
 
         No gradient reaches the generator. The term's weight is not applied: it is for the generator alone.
         """
         assert self.adversarial, "there is no adversarial term"
         with torch.autocast(real.device.type, enabled=False):
-            return self.adversarial.discriminator_loss(discriminator, real.detach().float(), restored.detach().float())
+            images = real.detach().float(), restored.detach().float()
+            return self.adversarial.discriminator_loss(discriminator, *images, uniform)
 
     def constrain(self, discriminator: nn.Module) -> None:
         """Clips the discriminator's weights where the term asks for it; to be called after each of its updates."""

@@ -4,6 +4,10 @@
 class UserError(ValueError):
     """A user's mistake. Commands print its lines, without a traceback, and exit with status 2."""
 
+    exit_status = 2
+    of_all = False
+    """Whether all processes of a run have it, so that one of them tells it."""
+
     def __init__(self, *lines: str):
         super().__init__("\n".join(lines))
 
@@ -12,6 +16,8 @@ class Failure(Exception):
     """Ends a command; its text is one line for the user, without a traceback."""
 
     exit_status = 1
+    of_all = False
+    """Whether all processes of a run have it, so that one of them tells it."""
 
 
 class SaveError(Failure):
@@ -21,9 +27,13 @@ class SaveError(Failure):
 class Diverged(Failure):
     """Training no longer gives finite numbers."""
 
+    of_all = True
+
 
 class Interrupted(Failure):
     """The run was asked to stop."""
+
+    of_all = True
 
     def __init__(self, name: str, number: int):
         super().__init__(f"stopped by {name}")

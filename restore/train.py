@@ -11,18 +11,18 @@ if __name__ == "__main__":
 
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from options.errors import Diverged, UserError
+from options.errors import Diverged, Interrupted, UserError
 from options.mistakes import hint_of_own_parts
 from restore.command.interruption import Interruption
 from restore.compute.device import choose_device, describe_device
-from restore.compute.process import Process
+from restore.compute.process import Process, joined_processes
 from restore.data.batches import failure_of_workers
 from restore.evaluation.validation import ValidationReport, validate
 from restore.runs.checkpoints import OPTIONS, Checkpoints, make_run_folder, named_run, refuse_existing
@@ -44,15 +44,9 @@ OnSavepoint = Callable[[int, ValidationReport], bool | None]
 def main(arguments: Namespace) -> None:
     """Trains as the command's arguments say, or with --check only tries everything once."""
     resume = arguments.resume is not None
-    with flags(run_name="--run-name", device="--device"):
-        if resume and arguments.find_lr:
-            raise UserError("--find-lr: a run is continued with its own learning rate; give it with -opt")
-        if resume:
-            folder: Path | None = Path(arguments.resume)
-            options = _options_of_run(Path(arguments.resume), arguments)
-        else:
-            folder = named_run(arguments.run_name) if arguments.run_name is not None else None
-            options = read_option_file(arguments.opt, arguments.set)
+    with joined_processes() as process, flags(run_name="--run-name", device="--device"):
+        with process.together():
+            folder, options = _asked_for(arguments, process)
         if arguments.check or arguments.find_lr:
             device = choose_device(arguments.device)
             print(describe_device(device))
@@ -61,7 +55,19 @@ def main(arguments: Namespace) -> None:
             tried(options, parts)
         else:
             say = partial(print, flush=True)
-            run(options, folder, arguments.device, resume=resume, anomaly=arguments.anomaly, say=say)
+            run(options, folder, arguments.device, process=process, resume=resume, anomaly=arguments.anomaly, say=say)
+
+
+def _asked_for(arguments: Namespace, process: Process) -> tuple[Path | None, TrainingOptions]:
+    """The folder, None for one with the date and time, and the options of the run. UserError for what cannot be."""
+    if process.count > 1 and (arguments.check or arguments.find_lr):
+        raise UserError(f"--{'check' if arguments.check else 'find-lr'}: is for one process; start it without torchrun")
+    if arguments.resume is None:
+        folder = named_run(arguments.run_name) if arguments.run_name is not None else None
+        return folder, read_option_file(arguments.opt, arguments.set)
+    if arguments.find_lr:
+        raise UserError("--find-lr: a run is continued with its own learning rate; give it with -opt")
+    return Path(arguments.resume), _options_of_run(Path(arguments.resume), arguments)
 
 
 def _options_of_run(folder: Path, arguments: Namespace) -> TrainingOptions:
@@ -107,7 +113,8 @@ def run(
 
     folder        the folder of the run. Without resume it is made new; None: model_zoo/<date and time>
     device        "cpu", "cuda", "cuda:1", "mps"; None: the best there is
-    process       which process of the run this is; only the first one writes files and messages
+    process       which process of the run this is, as joined_processes gives it; only the first one writes files and
+                  messages, and calls on_savepoint
     resume        continue the run in folder
     anomaly       name the layer in which a loss or gradient that is not finite arose (slower then)
     on_savepoint  called with the iteration and the validation report when both are saved. If it returns True, the run
@@ -116,18 +123,25 @@ def run(
     Raises UserError for a mistake, before the folder is made; Diverged; Interrupted, after the state is saved.
     """
     log = LogFile(say, process)
-    device = choose_device(device)
-    log.say(describe_device(device))
-    if folder and not resume:
-        refuse_existing(folder)
-    parts = assemble(options, device, log.say, anomaly, resume, process)
-    checkpoints = Checkpoints(_existing(folder) if resume else make_run_folder(folder), options, process)
-    with checkpoints.locked(), training_arithmetic(), log.written_to(checkpoints.folder):
-        if resume:
-            continue_from(checkpoints.load_state(), parts, checkpoints.folder, log.say)
-            log.say(progress_of(parts))
-        else:
-            checkpoints.save_state(state_of(parts))
+    with ExitStack() as during:
+        with process.together():
+            device = choose_device(device, process)
+            log.say(describe_device(device))
+            if process.count > 1:
+                log.say(f"processes: {process.count}, each with its share of every batch")
+            if folder and not resume:
+                refuse_existing(folder)
+            parts = assemble(options, device, log.say, anomaly, resume, process)
+            folder = _existing(folder) if resume else process.from_first(partial(make_run_folder, folder))
+            checkpoints = Checkpoints(folder, options, process)
+            during.enter_context(checkpoints.locked())
+            during.enter_context(log.written_to(folder))
+            if resume:
+                continue_from(process.from_first(checkpoints.load_state), parts, folder, log.say)
+                log.say(progress_of(parts))
+            else:
+                checkpoints.save_state(state_of(parts))
+        during.enter_context(training_arithmetic())
         return Run(options, parts, checkpoints, on_savepoint, log.say).train()
 
 
@@ -146,6 +160,7 @@ class Run:
         self.parts = parts
         self.trainer, self.batches, self.validation, self.held_out, self.timetable, self.patience = parts
         self.checkpoints = checkpoints
+        self.process = checkpoints.process
         self.on_savepoint = on_savepoint
         self.logbook = Logbook(checkpoints.folder, options, parts, say)
         self.report: ValidationReport | None = None
@@ -154,20 +169,20 @@ class Run:
 
     def train(self) -> RunReport:
         """Trains to the last iteration. A run that diverges goes back to the last saved state."""
-        trainer, checkpoints = self.trainer, self.checkpoints
-        with self.logbook, self.saving_when_stopped(), Interruption() as interruption:
+        trainer, checkpoints, process = self.trainer, self.checkpoints, self.process
+        with Interruption(process.highest) as interruption, self.logbook, self.saving_when_stopped():
             while not self.ended():
                 try:
                     self.updates(interruption)
                 except Diverged as reason:
-                    message = trainer.go_back(checkpoints.load_state(), reason)
+                    message = trainer.go_back(process.from_first(checkpoints.load_state), reason)
                     checkpoints.save_state(state_of(self.parts))
                     self.logbook.went_back(trainer.iteration, message)
             if self.patience.is_over:
                 self.logbook.say(f"stopped early, at iteration {trainer.iteration}: {self.patience.reason()}")
             if not self.stopped:
                 self.measure_held_out()
-            best = checkpoints.best()
+            best = process.from_first(checkpoints.best)
             self.logbook.summary(checkpoints.folder, best)
         return RunReport(
             checkpoints.folder, trainer.iteration, best, self.report, best.get("held_out"), self.patience.is_over
@@ -200,7 +215,7 @@ class Run:
     def savepoint(self) -> None:
         """Validates, saves the model and its information file, adapts the learning rate, and saves the state."""
         trainer = self.trainer
-        report = validate(trainer.model, trainer.loss, self.validation)
+        report = validate(trainer.model, trainer.loss, self.validation, self.process)
         if not math.isfinite(report.loss):
             photographs = name_some(report.not_finite)
             raise Diverged(
@@ -216,17 +231,19 @@ class Run:
         self.checkpoints.remove_models(keep.last, lambda iteration: timetable.is_nth_savepoint(iteration, every))
         self.logbook.validation(trainer.iteration, report, best)
         self.report = report
-        self.stopped = self.on_savepoint is not None and self.on_savepoint(trainer.iteration, report) is True
+        if self.on_savepoint:
+            ends = partial(self.on_savepoint, trainer.iteration, report)
+            self.stopped = self.process.from_first(ends) is True
 
     def measure_held_out(self) -> None:
         """Measures the best model on held_out_path, unless that was done before."""
-        best, photographs = self.checkpoints.best(), self.held_out
+        best, photographs = self.process.from_first(self.checkpoints.best), self.held_out
         paths = self.options.model_dump(mode="json")["held_out_path"]
         if not best or photographs is None or best.get("held_out", {}).get("path") == paths:
             return
         model = copy.deepcopy(self.trainer.model)
-        model.load_state_dict(self.checkpoints.best_weights())
-        report = validate(model, self.trainer.loss, photographs)
+        model.load_state_dict(self.process.from_first(self.checkpoints.best_weights))
+        report = validate(model, self.trainer.loss, photographs, self.process)
         about = {"path": paths, "n_imgs": len(photographs.samples), "loss": report.loss}
         self.checkpoints.add_to_best(held_out=about | report.metrics)
 
@@ -257,6 +274,9 @@ class Run:
             raise  # the state on disk is good, and this one is not
         except Exception as error:
             folder = self.checkpoints.folder
+            if self.process.count > 1 and not isinstance(error, Interrupted):  # the others may be in another update
+                self.logbook.say(f"the state of the last savepoint is kept; {GO_ON} {folder}")
+                raise failure_of_workers(error) or error from None
             try:
                 self.checkpoints.save_state(state_of(self.parts))
                 self.logbook.settle(self.trainer.iteration)

@@ -14,6 +14,7 @@ TRAINING = """Trains a network as an option file describes.
   python -m restore.train -opt options/quickstart.json           the sample photographs, minutes on a CPU
   python -m restore.train -opt options/scunet_raw.json --check   try it first, without training
   python -m restore.train --resume model_zoo/<run>               continue a run
+  torchrun --nproc-per-node 4 -m restore.train -opt FILE         train on four GPUs
 
 Exit status: 0 done, 2 a mistake in the options or the data, 1 anything else; 130 stopped by Ctrl+C, 143 by SIGTERM,
 129 by a closed terminal, each with the state saved."""
@@ -305,7 +306,7 @@ def run_command(command: Callable[[Namespace], int | None], arguments: Namespace
         return command(arguments) or 0
     except UserError as error:
         _complain(*str(error).splitlines())
-        return 2
+        return error.exit_status
     except Interrupted as stop:
         print(stop, file=sys.stderr)  # as the user asked: no error
         return stop.exit_status
@@ -341,7 +342,8 @@ def flags(**names: str) -> Iterator[None]:
         for argument, flag in names.items():
             spellings = {argument, argument.replace("_", " ")}
             lines = [re.sub(f"^({'|'.join(spellings)}): ", f"{flag}: ", line) for line in lines]
-        raise UserError(*lines) from None
+        error.args = ("\n".join(lines),)
+        raise
 
 
 def _add_model(parser: ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
@@ -29,15 +29,22 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 
 class Interruption:
-    """Inside the block, the first Ctrl+C (or SIGTERM, or SIGHUP) is only recorded for check; a second one acts at once.
+    """Inside the block Ctrl+C, SIGTERM and SIGHUP are only recorded for check; a second Ctrl+C acts at once.
 
-    Outside the main thread it has no effect, since Python handles signals only there.
+    A second SIGTERM does not: a cluster sends it to every process, and so does torchrun, which may kill them later.
+    Outside the main thread the block has no effect, since Python handles signals only there.
+
+    highest  gives the highest of the numbers that the processes of the run give it, so that all stop where one does
     """
 
     SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
+    def __init__(self, highest: Callable[[int], int]):
+        self.highest = highest
+
     def __enter__(self) -> "Interruption":
-        self.received: int | None = None
+        self.received = 0
+        """The signal's number; 0: none."""
         self.former: dict[int, Any] = {}  # what signal.signal returned
         if threading.current_thread() is threading.main_thread():
             numbers = [getattr(signal, name) for name in self.SIGNALS if hasattr(signal, name)]
@@ -51,12 +58,13 @@ class Interruption:
 
     def check(self) -> None:
         """Raises Interrupted if a signal has arrived."""
-        if self.received is not None:
-            raise Interrupted(signal.Signals(self.received).name, self.received)
+        if number := self.highest(self.received):
+            raise Interrupted(signal.Signals(number).name, number)
 
     def _record(self, number: int, frame: FrameType | None) -> None:
         self.received = number
-        self._restore_handlers()  # so that a second signal acts at once
+        if number == signal.SIGINT:
+            self._restore_handlers()  # so that a second one acts at once
 
     def _restore_handlers(self) -> None:
         for number, handler in self.former.items():

@@ -6,20 +6,32 @@ from contextlib import contextmanager
 import torch
 
 from options.errors import UserError
+from restore.compute.process import Process
 
 
-def choose_device(name: str | torch.device | None = None) -> torch.device:
-    """The device of this name ("cpu", "cuda", "cuda:1", "mps"); None: the best there is. UserError if not usable."""
+def choose_device(name: str | torch.device | None = None, process: Process = Process()) -> torch.device:
+    """The device of this name ("cpu", "cuda", "cuda:1", "mps"); None: the best there is. UserError if not usable.
+
+    Of several processes on a machine each gets the GPU of its own number.
+    """
+    several = process.count > 1
     if name is None:
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        mps = torch.backends.mps.is_available() and not several  # gloo cannot read its memory
+        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     try:
         device = torch.device(name)
+        if several and (device.index is not None or device.type == "mps"):
+            raise NotImplementedError("one device for several processes")
+        if several and device.type == "cuda":
+            device = torch.device("cuda", process.local_rank)
+            torch.cuda.set_device(device)  # where nccl and what names no device work
         if device.type not in ("cpu", "cuda", "mps"):
             raise NotImplementedError(f"{device.type} devices are not supported")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f'device: "{name}" cannot be used ({reason}); leave it out, or give cpu, cuda or mps') from None
+        remedy = "leave it out, or give cpu or cuda" if several else "leave it out, or give cpu, cuda or mps"
+        raise UserError(f'device: "{name}" cannot be used ({reason}); {remedy}') from None
     return device
 
 

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from options.errors import Failure, UserError
 from restore.compute.process import Process
+from restore.compute.share import Share
 from restore.data.store import Photograph
 from restore.files.paths import printable
 from transforms import Layout, Pipeline, RawMetadata, Sample
@@ -43,15 +44,21 @@ class Batch(NamedTuple):
     layout: Layout
     files: tuple[str, ...]
     """The photographs that the samples were made from."""
+    cut: Share | None = None
+    """Which samples of a batch these are, of which other processes have the others; None: all of them."""
+
+    @property
+    def share(self) -> Share:
+        """Which samples of a batch these are."""
+        return self.cut or Share(len(self.degraded))
 
     def to(self, device: torch.device) -> "Batch":
         return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def parts(self, count: int) -> "list[Batch]":
-        """The batch cut into `count` parts of equal size; B is a multiple of count."""
-        size = len(self.degraded) // count
-        cuts = [slice(start, start + size) for start in range(0, len(self.degraded), size)]
-        return [map_tensors(self, itemgetter(cut))._replace(files=self.files[cut]) for cut in cuts]
+        """The batch cut into `count` parts of equal size, of which B is a multiple: what is here of each."""
+        cuts = [self.share.part(number, count) for number in range(count)]
+        return [map_tensors(self, itemgetter(here))._replace(files=self.files[here], cut=cut) for here, cut in cuts]
 
 
 class Samples(Dataset):
@@ -90,11 +97,11 @@ class Samples(Dataset):
         return (alike[-1] if drawn is photograph else drawn).image(), rng
 
 
-def collate(samples: list[tuple[Sample, str]]) -> Batch:
+def collate(samples: list[tuple[Sample, str]], cut: Share | None = None) -> Batch:
     """A batch of samples of the same size and chain, with their files."""
     columns = zip(*(sample for sample, _ in samples), strict=True)
     degraded, clean, metadata, layouts = (_stacked(list(column)) for column in columns)
-    return Batch(degraded, clean, metadata, layouts, tuple(file for _, file in samples))
+    return Batch(degraded, clean, metadata, layouts, tuple(file for _, file in samples), cut)
 
 
 def _stacked(values: list[Any]) -> Any:
@@ -184,7 +191,8 @@ class Batches:
         ends = [stage.begin for stage in self.stages[1:]] + [until]
         for number, (stage, end) in enumerate(zip(self.stages, ends, strict=True)):
             if numbers := range(max(iteration, stage.begin), min(until, end)):
-                yield _loader(stage.samples, self._positions(number, numbers), self.workers, self.device)
+                positions, cut = self._positions(number, numbers), self.process.share(stage.batch_size)
+                yield _loader(stage.samples, positions, self.workers, self.device, self.process, cut)
 
     def stage(self, iteration: int) -> int:
         """The number, from 0, of the stage that this iteration, from 1, belongs to."""
@@ -230,16 +238,21 @@ class Batches:
 
 
 class ValidationBatches:
-    """Every photograph once, as the same sample each time, in batches of one, since photographs may differ in size."""
+    """Every photograph once, as the same sample each time, in batches of one, since photographs may differ in size.
 
-    def __init__(self, samples: Samples, workers: int | None, device: torch.device):
+    process  it gets every count-th photograph, from that of its rank
+    """
+
+    def __init__(self, samples: Samples, workers: int | None, device: torch.device, process: Process = Process()):
         self.samples = samples
         self.workers = workers
         self.device = device
+        self.process = process
 
     def __iter__(self) -> Iterator[Batch]:
-        positions = [[(0, index)] for index in range(len(self.samples))]
-        return _on_device([_loader(self.samples, positions, self.workers, self.device)], self.device)
+        positions = [[(0, index)] for index in range(self.process.rank, len(self.samples), self.process.count)]
+        loader = _loader(self.samples, positions, self.workers, self.device, self.process)
+        return _on_device([loader], self.device)
 
 
 def seeded_generator(*key: int | str) -> torch.Generator:
@@ -248,18 +261,31 @@ def seeded_generator(*key: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
 
 
-def default_workers(device: torch.device) -> int:
-    """All cores but one, and at most MOST_WORKERS; at most one where the network runs on the CPU."""
+def default_workers(device: torch.device, processes: int = 1) -> int:
+    """All cores but one, and at most MOST_WORKERS; at most one where the network runs on the CPU.
+
+    processes  of the run on this machine, each with its part of the cores and its own workers
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = max(cores // processes, 1)
     return min(cores - 1, 1) if device.type == "cpu" else min(max(cores - 1, 1), MOST_WORKERS)
 
 
-def _loader(samples: Samples, positions: Iterable, workers: int | None, device: torch.device) -> DataLoader:
+def _loader(
+    samples: Samples,
+    positions: Iterable,
+    workers: int | None,
+    device: torch.device,
+    process: Process,
+    cut: Share | None = None,
+) -> DataLoader:
+    if workers is None:
+        workers = default_workers(device, process.local_count)
     return DataLoader(
         samples,
         batch_sampler=positions,
-        collate_fn=collate,
-        num_workers=min(default_workers(device) if workers is None else workers, len(samples)),
+        collate_fn=partial(collate, cut=cut),
+        num_workers=min(workers, len(samples)),
         worker_init_fn=_begin_worker,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else each loader would draw from the global generator, as the step does

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from losses import WeightedLoss
 from restore.compute.device import tf32
+from restore.compute.process import Process
 from restore.data.batches import Batch
 from restore.evaluation.metrics import MeanMetrics, baseline, baseline_name, measure
 from restore.evaluation.strips import stack, strip
@@ -44,38 +45,61 @@ class ValidationReport(NamedTuple):
         return {"restored": self.restored, self.baseline_name: self.baseline}
 
 
+class Measured(NamedTuple):
+    """What validation finds out about one photograph."""
+
+    file: str
+    loss: float
+    restored: dict[str, Tensor]
+    """Metrics by name."""
+    baseline: dict[str, Tensor]
+    strip: Tensor | None
+    """(3, H, W) sRGB 0..1: degraded | restored | clean; None of those that are not shown."""
+
+
 @tf32(allowed=False)
-def validate(generator: Generator, loss: WeightedLoss, batches: Iterable[Batch]) -> ValidationReport:
+def validate(
+    generator: Generator, loss: WeightedLoss, batches: Iterable[Batch], process: Process = Process()
+) -> ValidationReport:
     """Restores every validation photograph in float32 and measures it. Afterwards the generator is in training mode.
 
     batches  one photograph in each
+    process  which process of the run this is: its batches are every count-th photograph, and each process gets the
+             report on all of them, which is the same for any count
     """
-    values: list[float] = []
-    not_finite: list[str] = []
-    restored_metrics, baseline_metrics = MeanMetrics(), MeanMetrics()
-    scale = generator.scale
-    strips: list[Tensor] = []
     generator.eval()
     with torch.inference_mode():
-        for batch in batches:
-            metadata, layout = batch.metadata, batch.layout
-            restored = restore_tiled(generator, batch.degraded, TILE, OVERLAP)
-            values.append(float(loss.comparison(restored, batch.clean, metadata)))
-            if not math.isfinite(values[-1]):
-                not_finite += batch.files
-            degraded = unconditioned_degraded(batch.degraded, metadata, layout)
-            restored, clean = recorded(generator, restored, degraded, metadata), unconditioned(batch.clean, metadata)
-            restored_metrics.add(measure(restored, clean, metadata, layout, scale))
-            baseline_metrics.add(measure(baseline(degraded, layout, scale), clean, metadata, layout, scale))
-            if len(strips) < PICTURES:
-                shown = [layout.render(image, metadata)[0] for image in (degraded, restored, clean)]
-                strips.append(strip(shown, LARGEST))
+        own = [
+            _measured(generator, loss, batch, shown=process.rank + number * process.count < PICTURES)
+            for number, batch in enumerate(batches)
+        ]
     generator.train()
+    measured = process.gather(own)
+    restored, compared = MeanMetrics(), MeanMetrics()
+    for photograph in measured:
+        restored.add(photograph.restored)
+        compared.add(photograph.baseline)
     return ValidationReport(
-        sum(values) / len(values),
-        restored_metrics.mean(),
-        baseline_metrics.mean(),
-        baseline_name(scale),
-        stack(strips),
-        tuple(not_finite),
+        sum(photograph.loss for photograph in measured) / len(measured),
+        restored.mean(),
+        compared.mean(),
+        baseline_name(generator.scale),
+        stack([photograph.strip for photograph in measured if photograph.strip is not None]),
+        tuple(photograph.file for photograph in measured if not math.isfinite(photograph.loss)),
+    )
+
+
+def _measured(generator: Generator, loss: WeightedLoss, batch: Batch, shown: bool) -> Measured:
+    metadata, layout, scale = batch.metadata, batch.layout, generator.scale
+    restored = restore_tiled(generator, batch.degraded, TILE, OVERLAP)
+    value = float(loss.comparison(restored, batch.clean, metadata))
+    degraded = unconditioned_degraded(batch.degraded, metadata, layout)
+    restored, clean = recorded(generator, restored, degraded, metadata), unconditioned(batch.clean, metadata)
+    images = [layout.render(image, metadata)[0] for image in (degraded, restored, clean)] if shown else []
+    return Measured(
+        batch.files[0],
+        value,
+        measure(restored, clean, metadata, layout, scale),
+        measure(baseline(degraded, layout, scale), clean, metadata, layout, scale),
+        strip(images, LARGEST) if shown else None,
     )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from restore.networks.base import DenoiserOptions, Generator
+from restore.networks.random_layers import StochasticDepth
 from restore.networks.upsampling import BicubicUpsampling, UpsamplingTail
 from restore.networks.window_attention import WINDOW, WindowAttention, from_windows, shift_mask, to_windows
 
@@ -61,23 +62,6 @@ class PointwiseConv(nn.Conv2d):
 
     def forward(self, image: Tensor) -> Tensor:
         return functional.linear(image, self.weight.flatten(1), self.bias)
-
-
-class StochasticDepth(nn.Module):
-    """In training, sets a residual branch to zero for a part of the samples and scales up the others.
-
-    Source: Huang et al., Deep Networks with Stochastic Depth, 2016. Draws with the device's global generator.
-    """
-
-    def __init__(self, probability: float):
-        super().__init__()
-        self.probability = probability
-
-    def forward(self, branch: Tensor) -> Tensor:
-        if not (self.training and self.probability):
-            return branch
-        kept = torch.rand(len(branch), 1, 1, 1, device=branch.device) >= self.probability
-        return branch * (kept / (1 - self.probability)).to(branch.dtype)
 
 
 class TransformerBlock(nn.Module):

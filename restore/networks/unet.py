@@ -7,6 +7,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from restore.networks.base import DenoiserOptions, Generator
+from restore.networks.random_layers import ChannelDropout
 from restore.networks.upsampling import BicubicUpsampling, UpsamplingTail
 
 Width = Annotated[PositiveInt, Field(le=4096)]
@@ -96,7 +97,7 @@ class UNet(Generator):
         else:
             self.up_tail = UpsamplingTail(widths[0], self.n_channels, self.scale)
             self.upsampling = BicubicUpsampling(self.n_channels, options.layout, self.scale)
-        self.dropout = nn.Dropout2d(options.dropout)
+        self.dropout = ChannelDropout(options.dropout)
         self.ending = nn.Sigmoid() if options.use_sigmoid else nn.Identity()
 
     def core(self, degraded: Tensor) -> Tensor:

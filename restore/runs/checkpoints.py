@@ -68,6 +68,8 @@ class Checkpoints:
         A process that is killed between best.pth and best.json leaves files of two savepoints. A reader recognises this
         by the hash of the weights, and finds the right information file beside model_<iteration>.pth, written before.
         """
+        if not self.process.first:
+            return
         content = _serialised(weights)
         text = _as_json(information | {"weights_hash": hash_of(content)})
         for name in (f"model_{iteration}", "best") if best else (f"model_{iteration}",):
@@ -109,7 +111,8 @@ class Checkpoints:
         """Replaces the saved state by this one. Raises Diverged, and writes nothing, if it is not finite."""
         if place := non_finite_part(state):
             raise Diverged(f"the state to save is not finite ({place})")
-        self._write(STATE, _serialised(state))
+        if self.process.first:
+            self._write(STATE, _serialised(state))
 
     def load_state(self) -> dict[str, Any]:
         """The saved state. UserError if there is none or it cannot be read."""

@@ -60,7 +60,7 @@ class Logbook:
             if batch is None:
                 return
             self.pace.waited += time.monotonic() - asked
-            self.pace.images += len(batch.degraded) * self.process.count
+            self.pace.images += batch.share.size
             yield batch
 
     def progress(self, iteration: int, terms: Mapping[str, Tensor | float], notices: list[str]) -> None:

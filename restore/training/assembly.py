@@ -85,21 +85,22 @@ def assemble(
     say(f"precision: {precision.why}")
     scale = options.generator.scale
     largest = max(chains, key=lambda chain: chain.smallest_image())  # what it leaves out is left out of all stages
-    training = _photographs(options.training_path, largest, scale, "training_path", say)
-    validation = _photographs(options.testing_path, chain_test, scale, "testing_path", say)
-    held_out = _photographs(options.held_out_path or [], chain_test, scale, "held_out_path", say)
+    with process.first_before_others():  # it fills the store, with a bar for the user, and the others read it
+        training = _photographs(options.training_path, largest, scale, "training_path", say)
+        validation = _photographs(options.testing_path, chain_test, scale, "testing_path", say)
+        held_out = _photographs(options.held_out_path or [], chain_test, scale, "held_out_path", say)
     if count := in_both(training, validation):
         say(
             f"warning: testing_path: {count} of its {len(validation)} photographs are in training_path too, so that "
             f"validation overestimates the quality; remove them from one of the two"
         )
     _refuse_seen(held_out, training, validation)
-    if line := clean_store():
+    if process.first and (line := clean_store()):
         say(line)
 
     def for_validation(photographs: list[Photograph]) -> ValidationBatches:
         samples = Samples(photographs, chain_test.tail, options.seed, "validation")
-        return ValidationBatches(samples, options.workers, device)
+        return ValidationBatches(samples, options.workers, device, process)
 
     samples = [Samples(training, chain.tail, options.seed, "training") for chain in chains]
     sizes = [stage.batch_size for stage in stages]
@@ -111,6 +112,7 @@ def assemble(
     if timetable.warning:
         say(f"warning: {timetable.warning}")
     _check_stages(batches, timetable)
+    _check_shares(batches, options.accumulation)
     trainer = Trainer(
         generator,
         discriminator,
@@ -124,6 +126,7 @@ def assemble(
         ema=options.ema,
         compile=options.compile,
         anomaly=anomaly,
+        process=process,
     )
     if place := non_finite_part(trainer.state()):
         raise UserError(
@@ -158,6 +161,17 @@ def _check_stages(batches: Batches, timetable: Timetable) -> None:
         raise UserError(
             f"stages: the last one begins after {begin} updates, but the run ends after {timetable.last}, so it would "
             f"never begin; make the earlier stages shorter or the run longer"
+        )
+
+
+def _check_shares(batches: Batches, accumulation: int) -> None:
+    """UserError for batches of which some process would have no sample."""
+    smallest, processes = min(stage.batch_size for stage in batches.stages), batches.process.count
+    if smallest // accumulation < processes:
+        in_parts = f" in {accumulation} parts" if accumulation > 1 else ""
+        raise UserError(
+            f"batch_size: {smallest}{in_parts} given, too few for {processes} processes, each of which needs a sample "
+            f"of every part; raise it{', lower accumulation' if in_parts else ''} or start fewer processes"
         )
 
 

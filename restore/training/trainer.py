@@ -1,7 +1,7 @@
 """The trainer: one update of the networks is its method step."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from losses import WeightedLoss
 from options.errors import Diverged
+from restore.compute.process import Process, exchanging
 from restore.data.batches import Batch
 from restore.networks.base import Generator
+from restore.networks.random_layers import RandomLayer
 from restore.training.averaging import EMA, Average
 from restore.training.guard import RETURNS, Guard, all_finite, first_non_finite, first_non_finite_layer
 from restore.training.optimizers import Optimizer, set_rate, set_rate_factors, step_if
@@ -101,12 +103,14 @@ class Trainer:
     ema            options of a moving average of the generator's weights, which becomes the model; None: no average
     compile        compile the generator, anew for each size of its input
     anomaly        name the layer in which a loss or gradient that is not finite arose (slower then)
+    process        which process of the run this is; several share each batch, and make the same update from it
 
-    A batch may be computed in several parts (gradient accumulation), which needs less memory. Each part's losses are
-    weighted by its share of the samples, so the gradient equals that of the whole batch up to rounding. It differs if
-    an image's loss depends on the other images of the batch: with ragan, with batch normalisation, and slightly with
-    the UNetDiscriminator, whose spectral norms are estimated again at each forward pass. With a discriminator and
-    several parts the generator runs twice on each part, and random layers such as stochastic depth draw twice.
+    A batch may be computed in several parts (gradient accumulation), which needs less memory, and by several processes.
+    The losses of what is computed at once are weighted by its share of the samples, so the gradient equals that of the
+    whole batch up to rounding. It differs if an image's loss depends on the other images of the batch: with ragan, with
+    batch normalisation, and, in several parts, slightly with the UNetDiscriminator, whose spectral norms are estimated
+    again at each forward pass. With a discriminator and several parts the generator runs twice on each part, and random
+    layers such as stochastic depth draw twice.
     """
 
     def __init__(
@@ -124,11 +128,17 @@ class Trainer:
         ema: EMA | None = None,
         compile: bool = False,
         anomaly: bool = False,
+        process: Process = Process(),
     ):
         self.generator = generator.to(device).to(memory_format=generator.memory_format).train()
         self.average = Average(self.generator, ema.decay) if ema else None
-        self.forward = compiled(self.generator) if compile else self.generator
+        self.random_layers = [layer for layer in self.generator.modules() if isinstance(layer, RandomLayer)]
         self.discriminator = discriminator and discriminator.to(device).train()
+        self.process = process
+        forward = process.parallel(self.generator)
+        self.forward = compiled(forward) if compile else forward
+        self.judge = self.discriminator and process.parallel(self.discriminator)
+        """The discriminator in its own turn. In the generator's it has no gradients to exchange."""
         self.loss = loss.to(device)
         self.schedule = schedule
         self.precision = precision
@@ -201,18 +211,18 @@ class Trainer:
         return terms | {"skipped_updates": float(self.guard.skipped)} | rates
 
     def _update(self, parts: Sequence[Batch]) -> Values:
-        size = sum(len(part.degraded) for part in parts)
+        size = sum(part.share.size for part in parts)
         shares = [len(part.degraded) / size for part in parts]
         whole = len(parts) == 1
         report: Values = {}
         restored: Iterable[Tensor] = ()
-        if self.discriminator:
+        if self.judge:
             with torch.set_grad_enabled(whole):  # the graphs of several parts would need the memory of the whole batch
                 restored = [self._restore(part) for part in parts]
             for _ in range(self.loss.critic_steps):
-                report |= self._update_discriminator(self.discriminator, parts, restored, shares)
+                report |= self._update_discriminator(self.judge, parts, restored, shares)
         if not (self.discriminator and whole):
-            restored = map(self._restore, parts)  # part by part, as the loop asks for it
+            restored = self._restored(parts)
         report |= self._generator_gradient(parts, restored, shares)
         fault = first_non_finite(report)
         if fault is None:
@@ -231,8 +241,9 @@ class Trainer:
         for part, image, share in zip(parts, restored, shares, strict=True):
             terms = self.loss.generator_terms(image, part.clean, part.metadata, self.discriminator)
             total = self.loss.total(terms)
-            self.scaler.scale(total * share).backward()
+            self.scaler.scale(total * self._in_mean(share)).backward()
             _add(values, terms | {"total": total}, share)
+        values = self.process.sums(values)
         self.scaler.unscale_(optimizer)
         return _named("loss", values) | {"gradient_norm/generator": self._clip(self.generator)}
 
@@ -244,16 +255,31 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         values: Values = {}
         for part, image, share in zip(parts, restored, shares, strict=True):
-            terms = self.loss.discriminator_loss(discriminator, part.clean, image.detach())
-            (terms["loss"] * share).backward()
+            with exchanging(discriminator, part is parts[-1]):
+                terms = self.loss.discriminator_loss(discriminator, part.clean, image.detach(), part.share.uniform)
+                (terms["loss"] * self._in_mean(share)).backward()
             _add(values, terms, share)
+        values = self.process.sums(values)
         report = _named("discriminator", values) | {"gradient_norm/discriminator": self._clip(discriminator)}
         discriminator.requires_grad_(False)  # the generator's update needs gradients of its image alone
         step_if(all_finite(report), optimizer)
         self.loss.constrain(discriminator)
         return report
 
+    def _in_mean(self, share: float) -> float:
+        """The weight of a share in the gradient, of which all processes get the mean where they should get the sum."""
+        return share * self.process.count
+
+    def _restored(self, parts: Sequence[Batch]) -> Iterator[Tensor]:
+        """The restored images part by part, as a loop asks for them. While the loop makes its backward pass of one,
+        this waits inside the block, so that the pass of the last part exchanges the gradients."""
+        for part in parts:
+            with exchanging(self.forward, part is parts[-1]):
+                yield self._restore(part)
+
     def _restore(self, part: Batch) -> Tensor:
+        for layer in self.random_layers:
+            layer.share = part.share
         with self.precision.autocast(self.device):
             restored = self.forward(part.degraded)
         return restored.float()  # the losses and the discriminator compute in float32
@@ -262,10 +288,18 @@ class Trainer:
         """Reports to the guard that the value of this name was not finite. Raises Diverged after ten in a row."""
         layer = None
         if self.anomaly:
-            layers = (first_non_finite_layer(self.generator, part.degraded) for part in parts)
+            layers = self.process.gather([self._first_non_finite_layer(parts)])
             layer = next((layer for layer in layers if layer), None)
-        files = [file for part in parts for file in part.files]
+        files = self.process.gather([file for part in parts for file in part.files])
         self.guard.failed(name, self.iteration + 1, files, layer)
+
+    def _first_non_finite_layer(self, parts: Sequence[Batch]) -> str | None:
+        for part in parts:
+            for layer in self.random_layers:
+                layer.share = part.share
+            if found := first_non_finite_layer(self.generator, part.degraded):
+                return found
+        return None
 
     def _clip(self, network: nn.Module) -> Tensor:
         """Scales the network's gradient down to the norm grad_clip; returns the norm before."""
@@ -302,7 +336,7 @@ class Trainer:
             part.load_state_dict(state[name])
 
 
-def compiled(generator: Generator) -> Callable[[Tensor], Tensor]:
+def compiled(generator: nn.Module) -> Callable[[Tensor], Tensor]:
     """The generator with torch.compile, with a graph for each image size: one graph for all takes much longer."""
     torch._dynamo.config.recompile_limit = 64  # with 8, the default, a run of several stages would not be compiled
     return torch.compile(generator, dynamic=False)
