@@ -118,6 +118,8 @@ def test_the_trials_are_runs_and_the_best_option_file_trains_as_it_is(files, cap
     lowest = min(rows, key=lambda row: float(row["loss"]))
     assert f"best: trial {lowest['trial']}, loss {float(lowest['loss']):.5g}" in capsys.readouterr().out
     assert cv2.imread(str(FOLDER / "trials.png")).std() > 20
+    best = FOLDER / f"search_small_00{lowest['trial']}/options.json"
+    assert (FOLDER / "best_options.json").read_bytes() == best.read_bytes()
     train("-opt", FOLDER / "best_options.json", "--run-name", "again")
     again = json.loads(Path("model_zoo/again/best.json").read_text())
     assert again["final_val_loss"] == float(lowest["loss"])

@@ -4,14 +4,12 @@ import csv
 import io
 import json
 import math
-import shutil
 from typing import Any, NamedTuple
 
 from optuna.trial import FrozenTrial, TrialState
 
 from options.errors import Failure
 from restore.files.atomic import write_atomically
-from restore.runs.checkpoints import OPTIONS
 from restore.search.picture import picture, short
 from restore.search.trials import ITERATION, MINUTES, OWN, REASON, Search
 
@@ -77,14 +75,14 @@ def write_report(search: Search) -> list[str]:
         raise Failure(f"{folder}: no trial of {len(rows)} is complete; {folder / TABLE} says how each ended")
     best = rows[[row.number for row in rows].index(search.study.best_trial.number)]
     write_atomically(folder / PICTURE, picture(search, rows, best))
-    run = search.run_folder(best.number)
-    shutil.copyfile(run / OPTIONS, folder / BEST)
+    options = search.space.options_with(search.plan.options, best.values, f"trial {best.number}")
+    write_atomically(folder / BEST, options.model_dump_json(by_alias=True, indent=2).encode())
     own = next((f", with the option file as it is {row.value:.5g}" for row in complete if row.own), "")
     counts = {state: sum(row.state == state for row in rows) for state in STATES.values()}
     return [
         *_console(rows, keys, metric, best),
         f"{len(rows)} trials: {', '.join(f'{count} {state}' for state, count in counts.items() if count)}",
-        f"best: trial {best.number}, {metric} {best.value:.5g}{own}; its run is {run}",
+        f"best: trial {best.number}, {metric} {best.value:.5g}{own}; its run is {search.run_folder(best.number)}",
         f"table and picture: {folder / TABLE}, {folder / PICTURE}",
         f"train with the best options: python -m restore.train -opt {folder / BEST}",
     ]
