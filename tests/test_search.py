@@ -28,10 +28,10 @@ FOLDER = Path("model_zoo/search_small")
 
 @pytest.fixture
 def files(option_file):
-    """Writes an option file of 4 updates and a space; returns the words that begin a search."""
+    """Writes an option file of 2 updates and a space; returns the words that begin a search."""
 
     def write(space, **changes):
-        path = option_file(**{"total_iterations": 4, "validate_every": 2, "workers": 0} | changes)
+        path = option_file(**{"total_iterations": 2, "validate_every": 2, "workers": 0} | changes)
         Path("space.json").write_text(json.dumps(space))
         return ["-opt", str(path), "--space", "space.json", "--device", "cpu"]
 
@@ -195,7 +195,7 @@ def test_what_no_trial_could_be_trained_with_ends_the_search_and_the_trial_goes_
 
 
 def test_a_stopped_search_goes_on_with_its_trial_to_the_result_of_one_that_was_not(files, monkeypatch):
-    words = [*files(SPACE), "--trials", 2, "--no-pruning"]
+    words = [*files(SPACE, total_iterations=4), "--trials", 2, "--no-pruning"]
     search(*words, "--name", "whole")
     from restore.runs.logbook import Logbook
 

@@ -32,7 +32,7 @@ BOX = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.7}
 LONGEST = 24
 """Characters of a value."""
 FAR = 3
-"""Values farther than so many times the spread of the better half from its edge are drawn at the edge."""
+"""The metric's axis ends so many times the spread of the better half of the complete trials beyond that half."""
 
 
 def picture(search: Search, rows: Sequence["Row"], best: "Row") -> bytes:
@@ -47,7 +47,7 @@ def picture(search: Search, rows: Sequence["Row"], best: "Row") -> bytes:
     _history(history, search, measured)
     _importance(importance, search)
     _parallel_coordinates(lower, search, measured, best)
-    for axes, name in ((history, "history"), (importance, "importance")):
+    for axes, name in ((history, "history; what is far worse is drawn at the edge"), (importance, "importance")):
         axes.set_title(name, fontsize=11, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=9)
@@ -58,17 +58,18 @@ def picture(search: Search, rows: Sequence["Row"], best: "Row") -> bytes:
 
 def _history(axes: Axes, search: Search, rows: Sequence["Row"]) -> None:
     metric = search.plan.metric
-    low, high = _shown([row.value for row in rows], search)
-    for state, face, label in (("complete", BLUE, "complete"), ("pruned", "none", "pruned, last savepoint")):
+    low, high = _shown(rows, search)
+    for state, colour, filling, label in (
+        ("complete", BLUE, BLUE, "complete"),
+        ("pruned", GREY, "none", "pruned, last savepoint"),
+    ):
         points = [(row.number, min(max(row.value, low), high)) for row in rows if row.state == state]
         if points:
-            axes.plot(
-                *zip(*points, strict=True), "o", ms=6, color=BLUE if face != "none" else GREY, mfc=face, label=label
-            )
+            axes.plot(*zip(*points, strict=True), "o", ms=6, color=colour, mfc=filling, label=label)
     complete = [row for row in rows if row.state == "complete"]
-    reached = np.minimum if metric == "loss" else np.maximum
-    line = reached.accumulate([row.value for row in complete])
-    axes.step([row.number for row in complete], line, where="post", color=ORANGE, lw=1.4, label="best so far")
+    reached = (np.minimum if metric == "loss" else np.maximum).accumulate([row.value for row in complete])
+    numbers = [*(row.number for row in complete), rows[-1].number]
+    axes.step(numbers, [*reached, reached[-1]], where="post", color=ORANGE, lw=1.4, label="best so far")
     for row in complete:
         if row.own:
             axes.axhline(row.value, color=GREEN, lw=1.2, ls="--", label="the option file as it is")
@@ -98,7 +99,7 @@ def _importance(axes: Axes, search: Search) -> None:
 def _parallel_coordinates(figure: SubFigure, search: Search, rows: Sequence["Row"], best: "Row") -> None:
     axes = figure.subplots()
     dimensions = search.space.dimensions
-    low, high = _shown([row.value for row in rows], search)
+    low, high = _shown(rows, search)
     better = search.plan.metric != "loss"
     colours, scale = colormaps["viridis" if better else "viridis_r"], Normalize(low, high if high > low else low + 1)
     places = range(len(dimensions) + 1)
@@ -144,9 +145,9 @@ def _ticks(dimension: Dimension) -> list[tuple[float, str]]:
     return [(_height(dimension, value), f"{value:.3g}") for value in (low, middle, high)]
 
 
-def _shown(values: list[float], search: Search) -> tuple[float, float]:
-    """The ends of the metric's axis: a trial that went wrong does not squeeze all others together."""
-    ordered = sorted(values, reverse=search.plan.metric != "loss")
+def _shown(rows: Sequence["Row"], search: Search) -> tuple[float, float]:
+    """The ends of the metric's axis, so that trials that went wrong do not squeeze the good ones together."""
+    ordered = sorted((row.value for row in rows if row.state == "complete"), reverse=search.plan.metric != "loss")
     best, middle, worst = ordered[0], ordered[len(ordered) // 2], ordered[-1]
     far = best + (1 + FAR) * (middle - best)
     edge = min(worst, far) if worst >= best else max(worst, far)
