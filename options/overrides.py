@@ -19,7 +19,8 @@ def apply_overrides(data: Any, overrides: list[str]) -> Any:
     mistakes = []
     for override in overrides:
         try:
-            _apply(data, override)
+            place, value = _read(override)
+            put(data, place, value)
         except UserError as error:
             mistakes.append(f"--set {shortened_key(override)}: {error}")
     if mistakes:
@@ -27,17 +28,16 @@ def apply_overrides(data: Any, overrides: list[str]) -> Any:
     return data
 
 
-def _apply(data: Any, override: str) -> None:
-    refuse_half_characters(override, "the text")
-    place, separator, text = override.partition("=")
-    if not separator or not all(place.split(".")):
-        raise UserError("give it as key=value or section.key=value")
+def put(data: Any, place: str, value: Any) -> None:
+    """Puts a value in its place in an option file's data; sections on the way that are missing are made.
+
+    place  "a.b"; an item of a list is named by its number
+    Raises UserError for a place that cannot exist.
+    """
+    if not all(place.split(".")):
+        raise UserError("give a key as key or section.key")
     if place.count(".") > DEEPEST:
         raise UserError(TOO_DEEP)
-    try:
-        value = json_data(text)
-    except json.JSONDecodeError:
-        value = text
     *sections, last = place.split(".")
     for depth, step in enumerate(sections):
         here = ".".join(sections[:depth]) or "the file"
@@ -52,6 +52,18 @@ def _apply(data: Any, override: str) -> None:
         data[_index(data, last, here)] = value
     else:
         _section(data, here)[last] = value
+
+
+def _read(override: str) -> tuple[str, Any]:
+    """The place and the value of "a.b=value"."""
+    refuse_half_characters(override, "the text")
+    place, separator, text = override.partition("=")
+    if not separator or not all(place.split(".")):
+        raise UserError("give it as key=value or section.key=value")
+    try:
+        return place, json_data(text)
+    except json.JSONDecodeError:
+        return place, text
 
 
 def _section(data: Any, here: str) -> dict[str, Any]:

@@ -328,9 +328,15 @@ def _nothing_to_restart(stages: list[StageOptions] | None, restart_schedule: boo
 
 
 def _unmeasured(chain: Pipeline, stopping: EarlyStopping | None) -> list[str]:
-    if stopping is None or chain.layout.raw or not stopping.metric.endswith("_raw"):
-        return []
-    return [
-        f'early_stopping.metric: "{stopping.metric}" given, but transforms_test gives sRGB samples, which have none; '
-        f'give "{stopping.metric.replace("_raw", "_srgb")}"'
-    ]
+    mistake = unmeasured(chain, stopping.metric) if stopping else None
+    return [f"early_stopping.metric: {mistake}"] if mistake else []
+
+
+def unmeasured(chain: Pipeline, metric: str) -> str | None:
+    """What is wrong with the metric where validation does not measure it; the place goes before it."""
+    if chain.layout.raw or not metric.endswith("_raw"):
+        return None
+    return (
+        f'"{metric}" given, but transforms_test gives sRGB samples, which have none; '
+        f'give "{metric.replace("_raw", "_srgb")}"'
+    )

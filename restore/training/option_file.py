@@ -147,9 +147,21 @@ class TrainingOptions(Options):
 
 def read_option_file(path: str | Path, overrides: list[str] | None = None) -> TrainingOptions:
     """Reads an option file and applies overrides ("a.b=value"). UserError with a line for each mistake."""
-    data = read_json(path, "give the path of an option file, as in options/")
-    options, valid, mistakes = parse_whole(TrainingOptions, apply_overrides(data, overrides or []), str(path))
-    mistakes += [f"{path}: {mistake}" for mistake in contradictions(valid)]
+    return options_of(apply_overrides(read_option_data(path), overrides or []), str(path))
+
+
+def read_option_data(path: str | Path) -> Any:
+    """The data of an option file as it is written, not validated. UserError for a file that cannot be read."""
+    return read_json(path, "give the path of an option file, as in options/")
+
+
+def options_of(data: Any, place: str) -> TrainingOptions:
+    """The options that an option file's data describe. UserError with a line for each mistake.
+
+    place  how each line begins, as the file's name
+    """
+    options, valid, mistakes = parse_whole(TrainingOptions, data, place)
+    mistakes += [f"{place}: {mistake}" for mistake in contradictions(valid)]
     if mistakes:
         raise UserError(*mistakes)
     return options
