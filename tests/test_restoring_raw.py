@@ -109,6 +109,14 @@ def test_a_change_of_brightness_is_flagged_and_named_by_colour(changing, identit
     assert results()["pictures"]["a.dng"]["warnings"] == []
 
 
+def test_a_file_that_was_denoised_before_is_flagged(identity, workplace):
+    dng(workplace / "in/a.dng")
+    restore("--model", identity, "--input", "in")
+    Path("out").rename("again")
+    restore("--model", identity, "--input", "again/a.dng")
+    assert results()["pictures"]["a.dng"]["warnings"][-1].startswith("was denoised before")
+
+
 def test_python_gives_the_mosaic_that_the_command_writes(changing, workplace):
     source = dng(workplace / "in/a.dng", noise_profile=NOISE, pattern="GBRG")
     restore("--model", changing, "--input", "in", "--strength", 0.5)

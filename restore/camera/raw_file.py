@@ -77,6 +77,8 @@ class RawFile(NamedTuple):
     """None where the file does not say."""
     exposure_time: float | None
     """[s]; None where the file does not say."""
+    noise_reduction: float | None
+    """How much noise reduction a DNG has been given, above 0 to 1; None for none, or where the file does not say."""
     taken: float | None
     """When it was taken [s since 1970], if the camera's clock ran by the local time; None where the file does not
     say."""
@@ -171,6 +173,7 @@ def _raw_file(path: Path, raw: rawpy.RawPy, tags: RawTags) -> RawFile:
         model=tags.model,
         iso=_positive(raw.other.iso_speed) or tags.iso,
         exposure_time=_positive(raw.other.shutter_speed) or tags.exposure_time,
+        noise_reduction=tags.noise_reduction,
         taken=_positive(raw.other.timestamp.timestamp()),
     )
 

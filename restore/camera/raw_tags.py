@@ -18,6 +18,7 @@ MAKE, MODEL = 271, 272
 EXPOSURE_TIME, ISO, EXIF = 33434, 34855, 34665
 CFA_PATTERN, CFA_PLANE_COLOR = 33422, 50710
 DNG_VERSION, ACTIVE_AREA, NOISE_PROFILE = 50706, 50829, 51041
+NOISE_REDUCTION_APPLIED = 50935
 BLACK_LEVEL_REPEAT_DIM, BLACK_LEVEL, BLACK_LEVEL_DELTA_H, BLACK_LEVEL_DELTA_V = 50713, 50714, 50715, 50716
 RGB = (0, 1, 2)
 
@@ -38,6 +39,8 @@ class RawTags(NamedTuple):
     """Whether pixels of a DNG lie past the end of the file. LibRaw would print that to stderr."""
     black: np.ndarray | None = None
     """(2, 2) black levels [DN], where a DNG gives one for each site or one for all."""
+    noise_reduction: float | None = None
+    """How much noise reduction a DNG has been given, 0 to 1; None where it does not say."""
     noise: np.ndarray | None = None
     """(2, 2, 2): (shot, read) of each site, where a DNG has a noise profile [1]."""
 
@@ -74,6 +77,7 @@ def _tags_of(main: tifffile.TiffPage, size: int) -> RawTags:
         misread=_misread(raw),
         cut_off=_is_cut_off(raw, size),
         black=_black(raw.tags),
+        noise_reduction=_number(raw.tags, NOISE_REDUCTION_APPLIED, ""),
         noise=_noise(profile, raw.tags),
     )
 

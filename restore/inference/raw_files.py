@@ -35,6 +35,8 @@ class RestoredRawFile(Restored):
         self.size, self.restored_size = raw.source.data.shape[::-1], raw.mosaic.shape[::-1]
         shift = _shift(raw)
         self.warnings = [_flag(shift)] if max(map(abs, shift)) > LARGEST_SHIFT else []
+        if raw.source.noise_reduction:
+            self.warnings.append("was denoised before, as its NoiseReductionApplied says; take the original raw file")
         self.facts = {
             "pattern": raw.pattern,
             "iso": raw.source.iso,
