@@ -18,7 +18,7 @@ def files_below(folder: str | Path) -> list[Path]:
             raise UserError(f"{name}: there is no such folder; make it and put image files there, or name another")
         if not folder.is_dir():
             raise UserError(f"{name}: is a file, and a folder is wanted; give the folder that holds it")
-        return sorted(_walk(folder))
+        return sorted(_walk(folder), key=lambda path: path.parts)
     except OSError as error:
         place = printable(error.filename or folder)
         raise UserError(f"{place}: cannot be read ({error.strerror}); allow it, or name another folder") from None

@@ -13,7 +13,8 @@ from restore.command.progress import photographs_bar
 from restore.compute.process import Process
 from restore.data.batches import Batches, Samples, Stage, ValidationBatches
 from restore.data.sources import Source
-from restore.data.store import STORE, Photograph, clean_store, in_both, open_photographs
+from restore.data.store import STORE, Photograph, in_both, open_photographs
+from restore.data.store_size import clean_store
 from restore.files.paths import printable
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
