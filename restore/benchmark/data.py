@@ -18,10 +18,11 @@ from restore.benchmark.plain_synthesis import plain_sample
 from restore.benchmark.timing import Contestant, interleaved
 from restore.data.batches import seeded_generator
 from restore.data.sources import Folder
-from restore.data.store import open_photographs
+from restore.data.store import Photograph, open_photographs
 from restore.files.images import read_image, write_image
 from restore.training.option_file import read_option_file
 from transforms import Pipeline
+from transforms.clean_crop import CleanCrop, stacked
 
 
 def benchmark_data(arguments: Namespace) -> None:
@@ -45,6 +46,8 @@ def benchmark_data(arguments: Namespace) -> None:
             "decoding the PNG for each crop": lambda rng: pipeline(read_image(png), rng),
         }
         contestants = [Contestant(name, making(make, arguments.crops)) for name, make in ways.items()]
+        if not pipeline.one_at_a_time("transforms_train"):
+            contestants += in_batches(stored, tail, arguments.crops)
         rounds = interleaved(contestants, arguments.repeats, torch.device("cpu"))
         seconds = [time_taken / arguments.crops for time_taken in rounds]
         print(f"{'':34}{'ms':>8}{'crops/s':>10}{'speed':>9}")
@@ -80,6 +83,18 @@ def making(make: Callable[[Generator], object], crops: int) -> Callable[[int], N
             make(seeded_generator(round_number, crop))
 
     return work
+
+
+def in_batches(stored: Photograph, tail: Pipeline, crops: int) -> list[Contestant]:
+    """What a worker does where batches are synthesised on a device, and that with the synthesis, on the CPU."""
+
+    def cut(round_number: int) -> list[CleanCrop]:
+        return [tail.clean_crop(stored.image(), seeded_generator(round_number, crop)) for crop in range(crops)]
+
+    return [
+        Contestant("clean crops alone, for a device", cut),
+        Contestant(f"batches of {crops}, synthesised here", lambda number: tail.synthesised(stacked(cut(number)))),
+    ]
 
 
 def stages(pipeline: Pipeline, photograph: np.ndarray, crops: int) -> list[float]:

@@ -6,11 +6,11 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from operator import itemgetter
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import torch
@@ -22,8 +22,11 @@ from restore.compute.process import Process
 from restore.data.store import Photograph
 from restore.files.paths import printable
 from transforms import Layout, Pipeline, RawMetadata, Sample
+from transforms.clean_crop import CleanCrop, CleanCrops, stacked
 from transforms.images import Image
 from transforms.sensor.metadata import map_tensors
+
+Made = TypeVar("Made", Sample, CleanCrop)
 
 MOST_WORKERS = 8
 """More of them are no faster, since they only crop and degrade decoded images."""
@@ -54,14 +57,32 @@ class Batch(NamedTuple):
         return [map_tensors(self, itemgetter(cut))._replace(files=self.files[cut]) for cut in cuts]
 
 
-class Samples(Dataset):
-    """Samples by (epoch, index): the same pair gives the same sample in any process, in any order."""
+class CropBatch(NamedTuple):
+    """Clean crops, of which a batch is synthesised on the device."""
 
-    def __init__(self, photographs: list[Photograph], pipeline: Pipeline, seed: int, purpose: str):
+    crops: CleanCrops
+    files: tuple[str, ...]
+    """The photographs that they were cut from."""
+
+    def synthesised(self, pipeline: Pipeline, device: torch.device) -> Batch:
+        return Batch(*pipeline.synthesised(self.crops.to(device)), self.files)
+
+
+class Samples(Dataset):
+    """Samples by (epoch, index): the same pair gives the same sample in any process, in any order.
+
+    on_device  workers only cut clean crops, and `finished` synthesises the batch on the device; the same pair still
+               gives the same sample there, with another noise of its pixels than on the CPU
+    """
+
+    def __init__(
+        self, photographs: list[Photograph], pipeline: Pipeline, seed: int, purpose: str, on_device: bool = False
+    ):
         self.photographs = photographs
         self.pipeline = pipeline
         self.seed = seed
         self.purpose = purpose
+        self.on_device = on_device
         self.others = {count: [one for one in photographs if len(one.stored) == count] for count in (1, 2)}
         """The photographs, and the pairs."""
 
@@ -73,13 +94,24 @@ class Samples(Dataset):
         names = [[stored.array.name for stored in photograph.stored] for photograph in self.photographs]
         return hashlib.blake2b(repr(names).encode(), digest_size=16).hexdigest()
 
-    def __getitem__(self, position: tuple[int, int]) -> tuple[Sample, str]:
-        """The sample of this (epoch, index), and the file of its photograph."""
+    def __getitem__(self, position: tuple[int, int]) -> tuple[Sample | CleanCrop, str]:
+        """What a worker makes of this (epoch, index), and the file of its photograph."""
+        return self._made(position, self.pipeline.clean_crop) if self.on_device else self.sample(position)
+
+    def sample(self, position: tuple[int, int]) -> tuple[Sample, str]:
+        """The sample of this (epoch, index), made on the CPU, and the file of its photograph."""
+        return self._made(position, self.pipeline)
+
+    def finished(self, batch: "Batch | CropBatch", device: torch.device) -> Batch:
+        """The batch on the device, of what the workers made."""
+        return batch.to(device) if isinstance(batch, Batch) else batch.synthesised(self.pipeline, device)
+
+    def _made(self, position: tuple[int, int], make: Callable[..., Made]) -> tuple[Made, str]:
         epoch, index = position
         photograph = self.photographs[index % len(self)]  # an epoch may take several crops of each
         rng = seeded_generator(self.seed, self.purpose, epoch, index)
         partners = partial(self._partner, photograph, epoch, index) if self.pipeline.needs_partners else None
-        return self.pipeline(photograph.image(), rng, partners), printable(photograph.source)
+        return make(photograph.image(), rng, partners), printable(photograph.source)
 
     def _partner(self, photograph: Photograph, epoch: int, index: int, number: int) -> tuple[Image, torch.Generator]:
         """Another photograph to mix with this one, a pair with a pair: each is equally likely, and where there is no
@@ -90,11 +122,13 @@ class Samples(Dataset):
         return (alike[-1] if drawn is photograph else drawn).image(), rng
 
 
-def collate(samples: list[tuple[Sample, str]]) -> Batch:
-    """A batch of samples of the same size and chain, with their files."""
-    columns = zip(*(sample for sample, _ in samples), strict=True)
-    degraded, clean, metadata, layouts = (_stacked(list(column)) for column in columns)
-    return Batch(degraded, clean, metadata, layouts, tuple(file for _, file in samples))
+def collate(samples: list[tuple[Any, str]]) -> Batch | CropBatch:
+    """A batch of samples or of clean crops of the same size and chain, with their files."""
+    made, files = zip(*samples, strict=True)
+    if isinstance(made[0], CleanCrop):
+        return CropBatch(stacked(made), files)
+    degraded, clean, metadata, layouts = (_stacked(list(column)) for column in zip(*made, strict=True))
+    return Batch(degraded, clean, metadata, layouts, files)
 
 
 def _stacked(values: list[Any]) -> Any:
@@ -269,8 +303,10 @@ def _loader(samples: Samples, positions: Iterable, workers: int | None, device: 
 def _on_device(loaders: Iterable[DataLoader], device: torch.device) -> Iterator[Batch]:
     try:
         for loader in loaders:
+            samples = loader.dataset
+            assert isinstance(samples, Samples)
             for batch in loader:
-                yield batch.to(device)
+                yield samples.finished(batch, device)
     except Exception as error:
         if not loader.num_workers:
             raise

@@ -102,7 +102,8 @@ def assemble(
         samples = Samples(photographs, chain_test.tail, options.seed, "validation")
         return ValidationBatches(samples, options.workers, device)
 
-    samples = [Samples(training, chain.tail, options.seed, "training") for chain in chains]
+    on_device = _synthesised_on_device(options, chains, training, device, say)
+    samples = [Samples(training, chain.tail, options.seed, "training", on_device) for chain in chains]
     sizes = [stage.batch_size for stage in stages]
     parts_of_run = zip(begins(options.stages or []), samples, sizes, strict=True)
     batches = Batches(
@@ -136,6 +137,26 @@ def assemble(
     parts = Parts(trainer, batches, for_validation(validation), measured, timetable, patience)
     _check_samples(parts)
     return parts
+
+
+def _synthesised_on_device(
+    options: TrainingOptions,
+    chains: list[transforms.Pipeline],
+    photographs: list[Photograph],
+    device: torch.device,
+    say: Callable[[str], None],
+) -> bool:
+    """Whether the training batches are synthesised where the network is. UserError where that is asked for and cannot
+    be."""
+    if options.synthesis == "cpu" or (options.synthesis == "auto" and device.type != "cuda"):
+        return False
+    reasons = [reason for chain in chains for reason in chain.one_at_a_time("transforms_train")]
+    if other := next((one for one in photographs if len(one.stored) > 1 or one.stored[0].metadata), None):
+        reasons.append(f"training_path: {printable(other.source)} is a raw file or one of a pair, no single photograph")
+    if reasons and options.synthesis == "device":
+        raise UserError(*(f'synthesis: "device" given, but {reason}; set it to "auto" or "cpu"' for reason in reasons))
+    say(f"synthesis: on the CPU, since {reasons[0]}" if reasons else "synthesis: on the device, a batch at a time")
+    return not reasons
 
 
 def _schedule(options: TrainingOptions, batches: Batches, last: int, say: Callable[[str], None]) -> Schedule:

@@ -53,6 +53,7 @@ def contradictions(sections: Mapping[str, Any]) -> list[str]:
     apply(_unlike_conditioning, "transforms_train", "transforms_test")
     apply(_for_training_alone, "transforms_test")
     apply(_no_batch, "transforms_train", "batch_size")
+    apply(_not_on_device, "transforms_train", "synthesis")
     apply(_unmeasurable, "transforms_test", "generator")
     apply(partial(_too_small_for_discriminator, "transforms_train"), "transforms_train", "discriminator")
     for number, stage in enumerate(known.get("stages") or []):
@@ -100,6 +101,12 @@ def _resized(here: str, chain: Pipeline, side: int) -> tuple[Pipeline | None, li
         return transforms.build(resized, f"{here}: transforms_train"), []
     except UserError as error:
         return None, str(error).splitlines()
+
+
+def _not_on_device(chain: Pipeline, synthesis: str) -> list[str]:
+    """Transforms that cannot work where the network is."""
+    reasons = chain.one_at_a_time("transforms_train") if synthesis == "device" else []
+    return [f'synthesis: "device" given, but {reason}; set it to "auto" or "cpu"' for reason in reasons]
 
 
 def _nothing_to_learn(here: str, chain: Pipeline, sources: list[Source], generator: NetworkOptions) -> list[str]:

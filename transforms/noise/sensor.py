@@ -51,9 +51,10 @@ def add_noise(clean: Tensor, noise: SensorNoise, rng: Generator) -> Tensor:
     rng    on the device of clean
     A signal of 0 or below has no shot noise.
     """
-    noise = map_tensors(noise, lambda values: values.to(clean)[..., None, None])
+    noise = map_tensors(noise, lambda values: values[..., None, None])
     gaussian = noise.read if noise.tukey_shape is None else torch.zeros_like(noise.read)
     degraded = add_shot_and_read_noise(clean, noise.shot, gaussian, rng)
+    noise = map_tensors(noise, lambda values: values.to(clean))
     if noise.tukey_shape is not None:
         degraded += noise.read.sqrt() * tukey_lambda(clean.shape, noise.tukey_shape, rng)
     if noise.row_noise is not None:
