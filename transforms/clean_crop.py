@@ -5,6 +5,7 @@ seed for the noise of its pixels. So a sample does not depend on the batch, the 
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from transforms.noise.sensor import SensorNoise
 from transforms.sensor.cameras import Camera
-from transforms.sensor.metadata import map_tensors
+from transforms.sensor.metadata import combine, map_tensors
 
 
 class Drawn(NamedTuple):
@@ -32,7 +33,7 @@ class CleanCrop(NamedTuple):
     """A crop, as it lies in the store."""
 
     image: np.ndarray
-    """(H, W, 3) sRGB, uint8 or uint16."""
+    """(H, W, 3) sRGB, uint8 or uint16; it may be a view of a file, which is read where it is stacked."""
     drawn: Drawn
     seed: int
     """Of the noise of its pixels."""
@@ -45,6 +46,11 @@ class CleanCrops(NamedTuple):
     """(B, H, W, 3) sRGB, uint8; uint16 where one of them has 16 bits."""
     drawn: Drawn
     seeds: tuple[int, ...]
+
+    def parts(self, size: int) -> "list[CleanCrops]":
+        """The same as batches of at most this size."""
+        cuts = [slice(start, start + size) for start in range(0, len(self.seeds), size)]
+        return [map_tensors(self, itemgetter(cut))._replace(seeds=self.seeds[cut]) for cut in cuts]
 
     def to(self, device: torch.device) -> "CleanCrops":
         """The same with the images there. What noise models drew stays on the CPU, where it is looked at."""
@@ -64,16 +70,12 @@ def stacked(crops: Sequence[CleanCrop]) -> CleanCrops:
     if len({image.dtype for image in images}) > 1:  # 257 = 65535 / 255: the same values in 16 bits
         images = [image * np.uint16(257) if image.dtype == np.uint8 else image for image in images]
     cameras, gains, noises, _ = zip(*(crop.drawn for crop in crops), strict=True)
-    camera = Camera(*map(torch.stack, zip(*cameras, strict=True)))
     gain = None if gains[0] is None else torch.tensor(gains, dtype=torch.float32)
-    drawn = Drawn(camera, gain, _stacked_noise(noises))
+    drawn = Drawn(combine(cameras, torch.stack), gain, _stacked_noise(noises))
     return CleanCrops(torch.from_numpy(np.stack(images)), drawn, tuple(crop.seed for crop in crops))
 
 
-def _stacked_noise(noises: tuple[SensorNoise | None, ...]) -> SensorNoise | None:
+def _stacked_noise(noises: Sequence[SensorNoise | None]) -> SensorNoise | None:
     """(B, 4) of each number; None where no image gets noise."""
     kind = next((noise for noise in noises if noise is not None), None)
-    if kind is None:
-        return None
-    columns = zip(*(noise or map_tensors(kind, torch.zeros_like) for noise in noises), strict=True)
-    return SensorNoise._make(None if column[0] is None else torch.stack(column) for column in columns)
+    return kind and combine([noise or map_tensors(kind, torch.zeros_like) for noise in noises], torch.stack)

@@ -19,11 +19,14 @@ from transforms.images import Image, Pair, TooSmall, check_image, layout_of
 from transforms.sample import Sample
 from transforms.sensor.layout import SRGB, Layout
 from transforms.sensor.lazy import LazyImage
-from transforms.sensor.metadata import RawMetadata
+from transforms.sensor.metadata import RawMetadata, combine
 from transforms.sensor.mosaic import Mosaic
 
 ROWS = 256
 """An even number of rows prepared at a time: the float32 of a whole photograph is four times its memory."""
+
+CROPS_AT_A_TIME = 4
+"""Of a batch on the CPU, so that what is worked on stays in the processor's cache."""
 
 Partners = Callable[[int], tuple[Image, Generator]]
 """The photograph for the mixing transform of this number in the chain, and the state from which its crops are drawn."""
@@ -62,10 +65,15 @@ class Pipeline:
             image = self._after(number, step, image, rng, partners)
         assert not isinstance(image, Pair | Mosaic), "a chain with degraded or raw images is one_at_a_time"
         drawn = self.transforms[maker].drawn(rng)
-        return CleanCrop(np.array(as_stored(image), order="C"), drawn, int(torch.randint(2**63 - 1, (), generator=rng)))
+        return CleanCrop(as_stored(image), drawn, int(torch.randint(2**63 - 1, (), generator=rng)))
 
     def synthesised(self, crops: CleanCrops) -> Sample:
         """The samples of these crops, on their device: as one Sample whose tensors have a leading B."""
+        if crops.images.device.type != "cpu":
+            return self._recorded(crops)
+        return combine([self._recorded(part) for part in crops.parts(CROPS_AT_A_TIME)], torch.cat)
+
+    def _recorded(self, crops: CleanCrops) -> Sample:
         sample = self.transforms[self._maker].record(crops)
         for step in self.transforms[self._maker + 1 :]:
             sample = step(sample, Generator())

@@ -108,7 +108,7 @@ class RgbToRawTransform(Transform):
         noise = noise or map_tensors(NO_NOISE, lambda numbers: numbers.expand(len(clean), -1))
         rng = Generator(clean.device)
         degraded = torch.empty_like(clean)
-        for number, seed in enumerate(crops.seeds):  # each has its own generator, and fits into the processor's cache
+        for number, seed in enumerate(crops.seeds):  # each has its own generator
             degraded[number] = add_noise(clean[number], map_tensors(noise, itemgetter(number)), rng.manual_seed(seed))
         profile = map_tensors(noise.profile(), lambda numbers: numbers.to(clean.device))
         return Sample(degraded, clean, RawMetadata(camera, profile), RGGB)

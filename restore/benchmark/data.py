@@ -7,6 +7,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,13 +17,13 @@ from torch import Generator
 import transforms
 from restore.benchmark.plain_synthesis import plain_sample
 from restore.benchmark.timing import Contestant, interleaved
-from restore.data.batches import seeded_generator
+from restore.data.batches import collate, seeded_generator
 from restore.data.sources import Folder
 from restore.data.store import Photograph, open_photographs
 from restore.files.images import read_image, write_image
 from restore.training.option_file import read_option_file
 from transforms import Pipeline
-from transforms.clean_crop import CleanCrop, stacked
+from transforms.images import Image
 
 
 def benchmark_data(arguments: Namespace) -> None:
@@ -86,14 +87,17 @@ def making(make: Callable[[Generator], object], crops: int) -> Callable[[int], N
 
 
 def in_batches(stored: Photograph, tail: Pipeline, crops: int) -> list[Contestant]:
-    """What a worker does where batches are synthesised on a device, and that with the synthesis, on the CPU."""
+    """A batch as the workers make it; what is left to them where a device synthesises it; and that synthesised here."""
 
-    def cut(round_number: int) -> list[CleanCrop]:
-        return [tail.clean_crop(stored.image(), seeded_generator(round_number, crop)) for crop in range(crops)]
+    def made(round_number: int, make: Callable[[Image, Generator], Any]) -> Any:
+        return collate([(make(stored.image(), seeded_generator(round_number, crop)), "") for crop in range(crops)])
 
     return [
-        Contestant("clean crops alone, for a device", cut),
-        Contestant(f"batches of {crops}, synthesised here", lambda number: tail.synthesised(stacked(cut(number)))),
+        Contestant(f"batches of {crops} from the store", lambda number: made(number, tail)),
+        Contestant("  clean crops alone, for a device", lambda number: made(number, tail.clean_crop)),
+        Contestant(
+            "  and their synthesis, on the CPU", lambda number: tail.synthesised(made(number, tail.clean_crop).crops)
+        ),
     ]
 
 

@@ -24,12 +24,14 @@ from restore.files.paths import printable
 from transforms import Layout, Pipeline, RawMetadata, Sample
 from transforms.clean_crop import CleanCrop, CleanCrops, stacked
 from transforms.images import Image
-from transforms.sensor.metadata import map_tensors
+from transforms.sensor.metadata import combine, map_tensors
 
 Made = TypeVar("Made", Sample, CleanCrop)
 
 MOST_WORKERS = 8
 """More of them are no faster, since they only crop and degrade decoded images."""
+PREFETCH = 2
+"""Batches that a worker makes ahead."""
 GRACE = 5
 """Time from SIGTERM to the end of a worker [s]."""
 
@@ -127,18 +129,8 @@ def collate(samples: list[tuple[Any, str]]) -> Batch | CropBatch:
     made, files = zip(*samples, strict=True)
     if isinstance(made[0], CleanCrop):
         return CropBatch(stacked(made), files)
-    degraded, clean, metadata, layouts = (_stacked(list(column)) for column in zip(*made, strict=True))
-    return Batch(degraded, clean, metadata, layouts, files)
-
-
-def _stacked(values: list[Any]) -> Any:
-    """Tensors stacked, also those in named tuples. Other values are all the same, and the first is taken."""
-    first = values[0]
-    if isinstance(first, Tensor):
-        return torch.stack(values)
-    if hasattr(first, "_fields"):
-        return type(first)(*(_stacked(list(column)) for column in zip(*values, strict=True)))
-    return first
+    sample: Sample = combine(made, torch.stack)
+    return Batch(*sample, files)
 
 
 class Stage(NamedTuple):
@@ -166,8 +158,9 @@ class Batches:
     An epoch is crops_per_photograph crops of every photograph, in an order of its own. Crops that do not fill a batch
     wait for another epoch. A stage continues in the middle of the epoch where the one before it ended.
 
-    stages   the first begins at iteration 0; a run without stages has one
-    process  its rank and count say which part of each batch this process makes
+    stages    the first begins at iteration 0; a run without stages has one
+    process   its rank and count say which part of each batch this process makes
+    prefetch  batches that each worker makes ahead
     Raises UserError if an epoch has fewer crops than one batch holds.
     """
 
@@ -178,12 +171,14 @@ class Batches:
         device: torch.device,
         process: Process = Process(),
         crops_per_photograph: int = 1,
+        prefetch: int = PREFETCH,
     ):
         self.stages = tuple(stages)
         self.samples = stages[0].samples
         self.workers = workers
         self.device = device
         self.process = process
+        self.prefetch = prefetch
         self.crops = crops_per_photograph * len(self.samples)
         """Crops to an epoch."""
         self._check_sizes()
@@ -207,7 +202,7 @@ class Batches:
         """The batches of a run of this stage alone."""
         stage = self.stages[number]._replace(begin=0)
         crops = self.crops // len(self.samples)
-        return Batches([stage], self.workers, self.device, self.process, crops)
+        return Batches([stage], self.workers, self.device, self.process, crops, self.prefetch)
 
     def after(self, iteration: int, until: int) -> Iterator[Batch]:
         """The batches of the iterations from iteration + 1 to until, on the device."""
@@ -218,7 +213,8 @@ class Batches:
         ends = [stage.begin for stage in self.stages[1:]] + [until]
         for number, (stage, end) in enumerate(zip(self.stages, ends, strict=True)):
             if numbers := range(max(iteration, stage.begin), min(until, end)):
-                yield _loader(stage.samples, self._positions(number, numbers), self.workers, self.device)
+                positions = self._positions(number, numbers)
+                yield _loader(stage.samples, positions, self.workers, self.device, self.prefetch)
 
     def stage(self, iteration: int) -> int:
         """The number, from 0, of the stage that this iteration, from 1, belongs to."""
@@ -288,12 +284,16 @@ def default_workers(device: torch.device) -> int:
     return min(cores - 1, 1) if device.type == "cpu" else min(max(cores - 1, 1), MOST_WORKERS)
 
 
-def _loader(samples: Samples, positions: Iterable, workers: int | None, device: torch.device) -> DataLoader:
+def _loader(
+    samples: Samples, positions: Iterable, workers: int | None, device: torch.device, prefetch: int = PREFETCH
+) -> DataLoader:
+    workers = min(default_workers(device) if workers is None else workers, len(samples))
     return DataLoader(
         samples,
         batch_sampler=positions,
         collate_fn=collate,
-        num_workers=min(default_workers(device) if workers is None else workers, len(samples)),
+        num_workers=workers,
+        prefetch_factor=prefetch if workers else None,
         worker_init_fn=_begin_worker,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else each loader would draw from the global generator, as the step does

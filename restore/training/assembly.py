@@ -107,7 +107,12 @@ def assemble(
     sizes = [stage.batch_size for stage in stages]
     parts_of_run = zip(begins(options.stages or []), samples, sizes, strict=True)
     batches = Batches(
-        [Stage(*part) for part in parts_of_run], options.workers, device, process, options.crops_per_photograph
+        [Stage(*part) for part in parts_of_run],
+        options.workers,
+        device,
+        process,
+        options.crops_per_photograph,
+        options.prefetch,
     )
     timetable = Timetable(options, batches)
     if timetable.warning:

@@ -35,7 +35,6 @@ def packed_raw_of_batch(images: Tensor, camera: Camera) -> Tensor:
     """
     if images.device.type != "cpu":
         return recorded_of_batch(images, camera)
-    # One after another: so each stays in the processor's cache, which is twice as fast.
     pairs = zip(images.numpy(), zip(*camera, strict=True), strict=True)
     return torch.stack([torch.from_numpy(packed_raw(image, Camera(*facts))) for image, facts in pairs])
 
