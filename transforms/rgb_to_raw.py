@@ -110,7 +110,7 @@ class RgbToRawTransform(Transform):
         degraded = torch.empty_like(clean)
         for number, seed in enumerate(crops.seeds):  # each has its own generator
             degraded[number] = add_noise(clean[number], map_tensors(noise, itemgetter(number)), rng.manual_seed(seed))
-        profile = map_tensors(noise.profile(), lambda numbers: numbers.to(clean.device))
+        profile = map_tensors(noise.profile(), lambda numbers: numbers.to(clean.device, non_blocking=True))
         return Sample(degraded, clean, RawMetadata(camera, profile), RGGB)
 
     def without_effect(self) -> list[str]:

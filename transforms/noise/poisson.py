@@ -22,7 +22,7 @@ def add_shot_and_read_noise(clean: Tensor, shot: Tensor, read: Tensor, rng: Gene
     normal = torch.randn(clean.shape, generator=rng, device=clean.device)
     bare = read < (HIDING * shot).square()
     some_bare = bool(bare.any())
-    shot, read = shot.to(clean), read.to(clean)
+    shot, read = shot.to(clean, non_blocking=True), read.to(clean, non_blocking=True)
     degraded = from_normal(normal, clean, shot, read)
     if some_bare:
         pixels = ((clean < FEW * shot) & bare.to(clean.device)).nonzero(as_tuple=True)
