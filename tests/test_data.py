@@ -293,7 +293,8 @@ def test_sixteen_bits_stay_sixteen_bits_in_the_store(workplace):
 
 def test_the_store_holds_no_half_written_file(workplace):
     open_photographs(folders(write_photographs(workplace / "photos", 3)), whole_image, "x")
-    assert {path.suffix for path in STORE.iterdir()} == {".npy"}
+    assert len(list(STORE.glob("*.npy"))) == 3
+    assert not list(STORE.glob("*.unfinished"))
 
 
 def test_the_sample_photographs_are_made_on_first_use_in_colour_and_of_their_own_size(workplace):

@@ -262,6 +262,11 @@ def test_contradictions_between_sections_that_are_whole_are_reported_beside_the_
     ]
 
 
+def test_batches_that_nothing_makes_ahead_are_a_mistake(plain):
+    (line,) = mistakes_of(plain(workers=0, prefetch=4))
+    assert line.endswith("prefetch: 4 given, but workers is 0, so that no batch is made ahead; leave it out")
+
+
 def test_what_needs_a_faulty_section_is_not_asked(plain):
     path = plain(
         generator={"class_name": "UNet", "n_channels": "3"},
@@ -313,6 +318,7 @@ PROFILE = {"A": 1, "B": 0, "C": 1e6, "D": 0, "max_analog_iso": 100}
         ("seed", {"seed": 2**63}),
         ("batch_size", {"batch_size": 10**9}),
         ("workers", {"workers": 10**6}),
+        ("prefetch", {"prefetch": 10**6}),
         ("total_epochs", {"total_epochs": 10**30}),
         ("generator.n_channels", {"generator": {"class_name": "UNet", "n_channels": 10**9}}),
         ("generator.widths.0", {"generator": {**UNET, "widths": [200_000, 16]}}),

@@ -1,9 +1,11 @@
 """The store: an image is decoded once for each content and each way to decode it, and nothing damaged is trained on."""
 
+import multiprocessing
 import os
 import pickle
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -14,11 +16,15 @@ import pytest
 from data_set_files import TO_TENSOR, assert_rggb, mosaic_of, opened, write_mat, write_picture, write_raw
 
 import transforms
-from options.errors import SaveError
-from restore.data import store
+from options.errors import SaveError, UserError
+from restore import store as store_command
+from restore.data import store, store_size
 from restore.data.batches import Samples
+from restore.data.claims import removing
+from restore.data.index import Index
 from restore.data.sources import folders
-from restore.data.store import STORE, clean_store, open_photographs
+from restore.data.store import STORE, open_photographs
+from restore.data.store_size import clean_store, clear_store, limit, set_limit
 from restore.data.stored_image import MissingImage
 from restore.files import images
 from restore.files.atomic import open_atomically
@@ -264,13 +270,148 @@ def test_images_unused_for_30_days_are_removed_and_others_stay(workplace, monkey
     age(31, old, used)
     (workplace / "photos/1.png").unlink()
     assert len(opened("photos", chain=[TO_TENSOR]).usable) == 2
-    monkeypatch.setattr(store, "LARGE", 1)
+    monkeypatch.setattr(store_size, "LARGE", 1)
     line = clean_store()
     assert (kept.exists(), old.exists(), used.exists()) == (True, False, True)
     assert line.startswith("training_data/.decoded: 0.0 GB of decoded images;")
     assert "1 that were unused for 30 days (0.0 GB) were removed" in line
     assert b"1.png" not in (STORE / "index").read_bytes()
     assert len(opened("photos", chain=[TO_TENSOR]).usable) == 2
+
+
+def aged_images(folder, ages):
+    """Stored images of so many days without use, in this order; no list of photographs claims them."""
+    write_photographs(folder, len(ages))
+    arrays = [array for array, _ in files_of(opened(folder.name, chain=[TO_TENSOR]).usable)]
+    for array, days in zip(arrays, ages, strict=True):
+        age(days, array)
+    return arrays
+
+
+def test_beyond_the_limit_the_least_recently_used_images_are_removed(workplace):
+    arrays = aged_images(workplace / "photos", [1, 9, 5, 7])
+    set_limit(f"{2.5 * arrays[0].stat().st_size / 1e6:f}MB")
+    line = clean_store()
+    assert [array.exists() for array in arrays] == [True, False, True, False]
+    assert "2 that were unused for longest (0.0 GB) were removed for the limit" in line
+    assert clean_store() is None, "the rest is below the limit"
+    assert len(opened("photos", chain=[TO_TENSOR]).usable) == 4, "what was removed is decoded again"
+
+
+def test_what_a_run_uses_stays_though_it_is_beyond_the_limit(workplace):
+    used, idle = aged_images(workplace / "photos", [20, 10])
+    (workplace / "photos/1.png").unlink()
+    run = opened("photos", chain=[TO_TENSOR]).usable
+    set_limit("0MB")
+    assert clean_store().endswith("The limit is 0.0 GB, but runs use what is left")
+    assert (used.exists(), idle.exists()) == (True, False)
+    assert (run[0].image() == 10).all()
+    del run
+    clean_store()
+    assert not used.exists()
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_what_another_process_uses_stays_until_that_process_has_ended(workplace, end):
+    (array,) = aged_images(workplace / "photos", [10])
+    ours, theirs = multiprocessing.Pipe()
+
+    def use():
+        photographs = opened("photos", chain=[TO_TENSOR]).usable
+        theirs.send("opened")
+        time.sleep(60)
+        del photographs
+
+    other = multiprocessing.get_context("fork").Process(target=use)
+    other.start()
+    assert ours.recv() == "opened"
+    assert clear_store()
+    assert array.exists()
+    os.kill(other.pid, end)
+    other.join()
+    assert clear_store()
+    assert not array.exists()
+
+
+def test_a_worker_that_drops_its_photographs_leaves_them_claimed(workplace):
+    photographs = opened(str(write_photographs(workplace / "photos")), chain=[TO_TENSOR]).usable
+    worker = multiprocessing.get_context("fork").Process(target=photographs.__dict__.clear)
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 0
+    assert clear_store()
+    assert photographs[0].stored[0].array.exists()
+    assert pickle.loads(pickle.dumps(photographs)) == list(photographs), "as a worker gets them that is not forked"
+
+
+def test_nothing_is_removed_while_a_run_looks_for_its_photographs(workplace):
+    arrays = aged_images(workplace / "photos", [40, 40])
+    answers = []
+
+    def progress(photographs, total):
+        answers.append((clear_store(), clean_store()))
+        return photographs
+
+    open_photographs([folders.Folder(path="photos")], pipeline, "training_path", progress)
+    assert answers == [(False, None)]
+    assert all(array.exists() for array in arrays)
+
+
+def test_a_run_that_begins_while_images_are_removed_waits_and_decodes_them_anew(workplace):
+    (array,) = aged_images(workplace / "photos", [40])
+    found = []
+    run = threading.Thread(target=lambda: found.append(opened("photos", chain=[TO_TENSOR]).usable))
+    with removing(STORE) as possible:
+        assert possible
+        run.start()
+        run.join(0.3)
+        assert run.is_alive()
+        array.unlink()
+    run.join()
+    assert (found[0][0].image() == 10).all()
+
+
+def test_a_second_start_reads_no_stored_image(workplace, monkeypatch):
+    write_photographs(workplace / "photos", 3)
+    first = opened("photos", chain=[TO_TENSOR]).usable
+    monkeypatch.setattr(store, "read_stored", None)
+    assert opened("photos", chain=[TO_TENSOR]).usable == first
+
+
+def test_processes_that_fill_the_store_together_keep_what_each_has_found(workplace):
+    first, second = Index(STORE), Index(STORE)
+    for index, name in ((first, "a"), (second, "b")):
+        file = write_photographs(workplace / name) / "0.png"
+        index.content(str(file))
+        STORE.mkdir(parents=True, exist_ok=True)
+        index.save()
+    assert {Path(path).parent.name for path in Index(STORE).photographs} == {"a", "b"}
+
+
+def test_the_command_shows_the_store_keeps_a_limit_and_clears_what_is_unused(workplace, capsys):
+    def shown(*words):
+        store_command.main(store_command.read_arguments(list(words)))
+        return capsys.readouterr().out
+
+    assert "training_data/.decoded: 0 decoded images, 0.0 GB\nlimit: none" in shown()
+    aged_images(workplace / "photos", [0, 3, 29])
+    (workplace / "photos/0.png").unlink()
+    (workplace / "photos/1.png").unlink()
+    run = opened("photos", chain=[TO_TENSOR]).usable
+    lines = [" ".join(line.split()) for line in shown("--limit", "1.5 gb").splitlines()]
+    assert "limit: 1.5 GB" in lines
+    for name in ("used by runs that go on", "last used today", "last used 1 to 7 days ago"):
+        assert f"{name} 1 0.0 GB" in lines
+    assert ": 1 decoded images" in shown("--clear")
+    assert run[0].stored[0].array.exists()
+    assert "limit: none" in shown("--limit", "none")
+
+
+@pytest.mark.parametrize("size", ["200", "GB", "-1GB", "many", ""])
+def test_a_limit_that_is_no_size_is_one_line(workplace, size):
+    with pytest.raises(UserError, match=r"^--limit: .*give a size in MB, GB or TB, as 200GB, or none$"):
+        store_command.main(store_command.read_arguments([f"--limit={size}"]))
+    assert limit() is None
 
 
 def test_a_small_store_is_not_worth_a_line(workplace):
@@ -295,7 +436,7 @@ def test_what_killed_processes_left_is_removed_and_what_others_write_is_not(work
         file.touch()
     age(2, gone[2])
     clean_store()
-    assert set(STORE.iterdir()) == set(alive)
+    assert {path for path in STORE.iterdir() if path.is_file()} == set(alive)
 
 
 @pytest.mark.parametrize(

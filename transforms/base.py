@@ -9,6 +9,7 @@ from torch import Generator
 
 from options.base import Options
 from options.errors import UserError
+from transforms.clean_crop import CleanCrops, Drawn
 from transforms.images import Image, Pair
 from transforms.sensor.layout import RGGB, SRGB, Layout
 from transforms.sensor.mosaic import Mosaic
@@ -62,6 +63,13 @@ class Transform(Options):
     """Whether it makes training harder and measuring wrong, so that it belongs into transforms_train alone."""
 
     @property
+    def one_at_a_time(self) -> str | None:
+        """Why it cannot work on a whole batch where the network is, as the end of "<class_name> ..."; None: it can. One
+        that makes samples then has the methods drawn and record; one that takes samples is called with a batch of
+        them, as one Sample whose tensors have a leading B, and draws nothing."""
+        return "works on one image at a time"
+
+    @property
     def extra_channels(self) -> int:
         """Channels that it adds to the degraded image."""
         return 0
@@ -96,6 +104,14 @@ class Transform(Options):
 
     def mix(self, image: Image, partner: Callable[[], Image], rng: Generator) -> Image:
         """The image with its partner, which is made where it is asked for. Only of a transform that needs_partner."""
+        raise NotImplementedError
+
+    def drawn(self, rng: Generator) -> Drawn:
+        """What it draws for a photograph, in the order in which its call draws it, up to the noise of the pixels."""
+        raise NotImplementedError
+
+    def record(self, crops: CleanCrops) -> Any:
+        """The samples of these crops, on their device, as one Sample whose tensors have a leading B."""
         raise NotImplementedError
 
     def without_effect(self) -> list[str]:

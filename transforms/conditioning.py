@@ -32,6 +32,10 @@ class Conditioning(Transform):
     layouts: ClassVar[frozenset[Layout]] = frozenset({RGGB})
 
     @property
+    def one_at_a_time(self) -> None:
+        return None
+
+    @property
     def needs_noise(self) -> bool:
         return True
 

@@ -5,22 +5,28 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from math import prod
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Generator, Tensor
 
 from options.errors import UserError
 from transforms.base import Transform, as_stored
+from transforms.clean_crop import CleanCrop, CleanCrops
 from transforms.conditioning import Conditioning
 from transforms.images import Image, Pair, TooSmall, check_image, layout_of
 from transforms.sample import Sample
 from transforms.sensor.layout import SRGB, Layout
 from transforms.sensor.lazy import LazyImage
-from transforms.sensor.metadata import RawMetadata
+from transforms.sensor.metadata import RawMetadata, combine
 from transforms.sensor.mosaic import Mosaic
 
 ROWS = 256
 """An even number of rows prepared at a time: the float32 of a whole photograph is four times its memory."""
+
+CROPS_AT_A_TIME = 4
+"""Of a batch on the CPU, so that what is worked on stays in the processor's cache."""
 
 Partners = Callable[[int], tuple[Image, Generator]]
 """The photograph for the mixing transform of this number in the chain, and the state from which its crops are drawn."""
@@ -42,13 +48,58 @@ class Pipeline:
 
     def __call__(self, image: Image, rng: Generator, partners: Partners | None = None) -> Sample:
         self.check(image)
-        *steps, last = self.transforms
-        for number, step in enumerate(steps):
-            if step.needs_partner:
-                image = step.mix(image, partial(self._partner, number, partners), rng)
-            else:
-                image = step(image, rng)
-        return last(image, rng)
+        made: Any = image
+        for number, step in enumerate(self.transforms):
+            made = self._after(number, step, made, rng, partners)
+        return made
+
+    def clean_crop(self, image: Image, rng: Generator, partners: Partners | None = None) -> CleanCrop:
+        """What is left to do on the CPU where batches are synthesised on a device: the crop, and what is drawn for it.
+
+        Of a photograph, by a chain that is not one_at_a_time. The same generator state gives the crop, the camera and
+        the noise level of the sample that a call gives; the noise of its pixels is another one.
+        """
+        self.check(image)
+        maker = self._maker
+        for number, step in enumerate(self.transforms[:maker]):
+            image = self._after(number, step, image, rng, partners)
+        assert not isinstance(image, Pair | Mosaic), "a chain with degraded or raw images is one_at_a_time"
+        drawn = self.transforms[maker].drawn(rng)
+        return CleanCrop(as_stored(image), drawn, int(torch.randint(2**63 - 1, (), generator=rng)))
+
+    def synthesised(self, crops: CleanCrops) -> Sample:
+        """The samples of these crops, on their device: as one Sample whose tensors have a leading B."""
+        if crops.images.device.type != "cpu":
+            return self._recorded(crops)
+        return combine([self._recorded(part) for part in crops.parts(CROPS_AT_A_TIME)], torch.cat)
+
+    def _recorded(self, crops: CleanCrops) -> Sample:
+        sample = self.transforms[self._maker].record(crops)
+        for step in self.transforms[self._maker + 1 :]:
+            sample = step(sample, Generator())
+        return sample
+
+    def one_at_a_time(self, place: str) -> list[str]:
+        """Why batches cannot be synthesised on a device: a line for each transform that stands in the way."""
+        maker = self._maker
+        if not self.layout.raw:
+            return [f"{place}: no transform makes raw images, which alone are synthesised there"]
+        return [
+            f"{place}.{number}: {step.class_name} {reason}"
+            for number, step in enumerate(self.transforms)
+            if (reason := step.one_at_a_time if number >= maker else step.degrades and "degrades on the CPU")
+        ]
+
+    @property
+    def _maker(self) -> int:
+        """The number of the transform that makes samples."""
+        return next(number for number, step in enumerate(self.transforms) if step.gives == "sample")
+
+    def _after(self, number: int, step: Transform, image: Any, rng: Generator, partners: Partners | None) -> Any:
+        """What the transform of this number makes of an image or sample."""
+        if step.needs_partner:
+            return step.mix(image, partial(self._partner, number, partners), rng)
+        return step(image, rng)
 
     def _partner(self, number: int, partners: Partners | None) -> Image:
         """A second photograph as it comes to the transform of this number."""

@@ -1,5 +1,6 @@
 """A clean photograph -> the noisy raw image that a camera would have recorded of it."""
 
+from operator import itemgetter
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -8,6 +9,7 @@ from pydantic import AfterValidator, Field
 from torch import Generator, Tensor
 
 from transforms.base import Stage, Transform, unused
+from transforms.clean_crop import CleanCrops, Drawn
 from transforms.geometry import cut
 from transforms.images import Image, One, Pair
 from transforms.noise import Dng, NoiseModelOptions, SensorNoise, add_noise
@@ -15,9 +17,9 @@ from transforms.noise.draws import Iso, Range, log_uniform, per_plane, uniform
 from transforms.sample import Sample
 from transforms.sensor.cameras import Camera, GainsMode, Matrix, check_matrix, draw_camera
 from transforms.sensor.layout import RGGB, Layout
-from transforms.sensor.metadata import RawMetadata
+from transforms.sensor.metadata import RawMetadata, map_tensors
 from transforms.sensor.mosaic import Mosaic
-from transforms.sensor.mosaicking import light_of, packed_raw, packed_raw_of_light
+from transforms.sensor.mosaicking import light_of, packed_raw, packed_raw_of_batch, packed_raw_of_light
 from transforms.sensor.pooling import pooled_light, pooled_planes, pooled_sites
 
 NO_NOISE = SensorNoise(per_plane(0), per_plane(0))
@@ -74,17 +76,42 @@ class RgbToRawTransform(Transform):
         step = self.multiple * self.scale * (image.scale if isinstance(image, Pair) else 1)
         image = cut(image, 0, 0, *(side // step * step for side in image.shape[:2]))
         seen, meant = (image.degraded, image.clean) if isinstance(image, Pair) else (image, image)
-        camera = meant.metadata.camera if isinstance(meant, Mosaic) else self._camera(rng)
+        drawn = self.drawn(rng, meant.metadata.camera if isinstance(meant, Mosaic) else None)
+        camera, gain, noise, _ = drawn
         clean = _packed(meant, camera)
-        signal = self._signal(seen, camera, rng) if self._pools or seen is not meant else clean
-        if self.exposure:
-            gain = 2 ** uniform(*self.exposure, rng)
+        signal = self._signal(seen, drawn) if self._pools or seen is not meant else clean
+        if gain is not None:
             clean, signal = ((packed * gain).clamp_(max=1) for packed in (clean, signal))
-        if self.clean_share and uniform(0, 1, rng) < self.clean_share:
+        if noise is None:
             return Sample(signal, clean, RawMetadata(camera, NO_NOISE.profile()), RGGB)
-        iso = log_uniform(*self.iso, rng) if isinstance(self.iso, tuple) else self.iso
-        noise = self.noise_model.draw(iso, rng)
         return Sample(add_noise(signal, noise, rng), clean, RawMetadata(camera, noise.profile()), RGGB)
+
+    @property
+    def one_at_a_time(self) -> str | None:
+        return "with a scale or psf_sigma works on one image at a time" if self._pools else None
+
+    def drawn(self, rng: Generator, camera: Camera | None = None) -> Drawn:
+        """What is drawn for an image: the camera too, where none is given."""
+        camera = camera or draw_camera(self.wb_gains_mode, rng, self.camera_matrix)
+        blur = self.scale * uniform(*self.psf_sigma, rng) if self.psf_sigma else 0.0
+        gain = 2 ** uniform(*self.exposure, rng) if self.exposure else None
+        if self.clean_share and uniform(0, 1, rng) < self.clean_share:
+            return Drawn(camera, gain, None, blur)
+        iso = log_uniform(*self.iso, rng) if isinstance(self.iso, tuple) else self.iso
+        return Drawn(camera, gain, self.noise_model.draw(iso, rng), blur)
+
+    def record(self, crops: CleanCrops) -> Sample:
+        camera, gain, noise, _ = crops.drawn
+        clean = packed_raw_of_batch(crops.images, camera)
+        if isinstance(gain, Tensor):
+            clean = (clean * gain[:, None, None, None]).clamp_(max=1)
+        noise = noise or map_tensors(NO_NOISE, lambda numbers: numbers.expand(len(clean), -1))
+        rng = Generator(clean.device)
+        degraded = torch.empty_like(clean)
+        for number, seed in enumerate(crops.seeds):  # each has its own generator
+            degraded[number] = add_noise(clean[number], map_tensors(noise, itemgetter(number)), rng.manual_seed(seed))
+        profile = map_tensors(noise.profile(), lambda numbers: numbers.to(clean.device, non_blocking=True))
+        return Sample(degraded, clean, RawMetadata(camera, profile), RGGB)
 
     def without_effect(self) -> list[str]:
         same = f"the noise of {self.noise_model.class_name} is the same at any ISO speed"
@@ -108,20 +135,17 @@ class RgbToRawTransform(Transform):
     def _pools(self) -> bool:
         return self.scale > 1 or self.psf_sigma is not None
 
-    def _signal(self, image: One, camera: Camera, rng: Generator) -> Tensor:
+    def _signal(self, image: One, drawn: Drawn) -> Tensor:
         """What the camera records of the image, less noise: (4, h, w), 0 to 1."""
+        camera, sigma = drawn.camera, drawn.blur
         if not self._pools:
             return _packed(image, camera)
-        sigma = self.scale * uniform(*self.psf_sigma, rng) if self.psf_sigma else 0.0
         if self.pooling == "packed":
             return pooled_planes(_packed(image, camera), self.scale, sigma)
         if isinstance(image, Mosaic):
             return pooled_sites(_packed(image, camera), self.scale, sigma)
         light = pooled_light(light_of(np.asarray(image)), self.scale, sigma)
         return torch.from_numpy(packed_raw_of_light(light, camera))
-
-    def _camera(self, rng: Generator) -> Camera:
-        return draw_camera(self.wb_gains_mode, rng, self.camera_matrix)
 
 
 def _packed(image: One, camera: Camera) -> Tensor:

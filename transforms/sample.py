@@ -35,6 +35,10 @@ class ToTensor2(Transform):
 
     class_name: Literal["ToTensor2"] = "ToTensor2"
 
+    @property
+    def one_at_a_time(self) -> None:
+        return None
+
     def __call__(self, image: Image | Sample, rng: Generator) -> Sample:
         if isinstance(image, Sample):
             return image

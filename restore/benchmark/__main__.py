@@ -34,15 +34,38 @@ def read_arguments(words: list[str] | None = None) -> Namespace:
     data.add_argument("-opt", "--opt", default="options/scunet_raw.json", metavar="FILE", help="option file")
     data.add_argument("--repeats", type=int, default=15, metavar="N", help="rounds, of which the median counts")
     data.add_argument("--crops", type=int, default=20, metavar="N", help="crops of each kind in a round")
+    loader = parts.add_parser(
+        "loader",
+        help="samples per second of an option file's run, for numbers of workers",
+        description="Times the workers that make samples of an option file's photographs, alone and in training, for "
+        "numbers of workers and of batches made ahead, and tells which is best and what limits it. Only the "
+        "decoded photographs are saved.",
+        formatter_class=ArgumentDefaultsHelpFormatter,
+    )
+    loader.add_argument("-opt", "--opt", required=True, metavar="FILE", help="option file")
+    loader.add_argument(
+        "--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", help="as of restore.train"
+    )
+    loader.add_argument(
+        "--workers", type=int, nargs="+", metavar="N", help="0 and powers of 2 up to the cores if left out"
+    )
+    loader.add_argument("--seconds", type=float, default=3, metavar="S", help="time of each measurement [s]")
+    loader.add_argument("--repeats", type=int, default=3, metavar="N", help="rounds, of which the median counts")
+    loader.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps; the best there is if left out")
     return parser.parse_args(words)
 
 
 def main(arguments: Namespace) -> None:
     # They take seconds to import, and --help must not wait.
     from restore.benchmark.data import benchmark_data
+    from restore.benchmark.loader import benchmark_loader
     from restore.benchmark.network import benchmark_network
 
-    benchmarks: dict[str, Callable[[Namespace], None]] = {"network": benchmark_network, "data": benchmark_data}
+    benchmarks: dict[str, Callable[[Namespace], None]] = {
+        "network": benchmark_network,
+        "data": benchmark_data,
+        "loader": benchmark_loader,
+    }
     benchmarks[arguments.part](arguments)
 
 

@@ -7,6 +7,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,12 +17,13 @@ from torch import Generator
 import transforms
 from restore.benchmark.plain_synthesis import plain_sample
 from restore.benchmark.timing import Contestant, interleaved
-from restore.data.batches import seeded_generator
+from restore.data.batches import collate, seeded_generator
 from restore.data.sources import Folder
-from restore.data.store import open_photographs
+from restore.data.store import Photograph, open_photographs
 from restore.files.images import read_image, write_image
 from restore.training.option_file import read_option_file
 from transforms import Pipeline
+from transforms.images import Image
 
 
 def benchmark_data(arguments: Namespace) -> None:
@@ -45,6 +47,8 @@ def benchmark_data(arguments: Namespace) -> None:
             "decoding the PNG for each crop": lambda rng: pipeline(read_image(png), rng),
         }
         contestants = [Contestant(name, making(make, arguments.crops)) for name, make in ways.items()]
+        if not pipeline.one_at_a_time("transforms_train"):
+            contestants += in_batches(stored, tail, arguments.crops)
         rounds = interleaved(contestants, arguments.repeats, torch.device("cpu"))
         seconds = [time_taken / arguments.crops for time_taken in rounds]
         print(f"{'':34}{'ms':>8}{'crops/s':>10}{'speed':>9}")
@@ -80,6 +84,21 @@ def making(make: Callable[[Generator], object], crops: int) -> Callable[[int], N
             make(seeded_generator(round_number, crop))
 
     return work
+
+
+def in_batches(stored: Photograph, tail: Pipeline, crops: int) -> list[Contestant]:
+    """A batch as the workers make it; what is left to them where a device synthesises it; and that synthesised here."""
+
+    def made(round_number: int, make: Callable[[Image, Generator], Any]) -> Any:
+        return collate([(make(stored.image(), seeded_generator(round_number, crop)), "") for crop in range(crops)])
+
+    return [
+        Contestant(f"batches of {crops} from the store", lambda number: made(number, tail)),
+        Contestant("  clean crops alone, for a device", lambda number: made(number, tail.clean_crop)),
+        Contestant(
+            "  and their synthesis, on the CPU", lambda number: tail.synthesised(made(number, tail.clean_crop).crops)
+        ),
+    ]
 
 
 def stages(pipeline: Pipeline, photograph: np.ndarray, crops: int) -> list[float]:

@@ -6,11 +6,11 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from operator import itemgetter
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import torch
@@ -23,11 +23,16 @@ from restore.compute.share import Share
 from restore.data.store import Photograph
 from restore.files.paths import printable
 from transforms import Layout, Pipeline, RawMetadata, Sample
+from transforms.clean_crop import CleanCrop, CleanCrops, stacked
 from transforms.images import Image
-from transforms.sensor.metadata import map_tensors
+from transforms.sensor.metadata import combine, map_tensors
+
+Made = TypeVar("Made", Sample, CleanCrop)
 
 MOST_WORKERS = 8
 """More of them are no faster, since they only crop and degrade decoded images."""
+PREFETCH = 2
+"""Batches that a worker makes ahead."""
 GRACE = 5
 """Time from SIGTERM to the end of a worker [s]."""
 
@@ -61,14 +66,34 @@ class Batch(NamedTuple):
         return [map_tensors(self, itemgetter(here))._replace(files=self.files[here], cut=cut) for here, cut in cuts]
 
 
-class Samples(Dataset):
-    """Samples by (epoch, index): the same pair gives the same sample in any process, in any order."""
+class CropBatch(NamedTuple):
+    """Clean crops, of which a batch is synthesised on the device."""
 
-    def __init__(self, photographs: list[Photograph], pipeline: Pipeline, seed: int, purpose: str):
+    crops: CleanCrops
+    files: tuple[str, ...]
+    """The photographs that they were cut from."""
+    cut: Share | None = None
+    """Which samples of a batch these are, of which other processes have the others; None: all of them."""
+
+    def synthesised(self, pipeline: Pipeline, device: torch.device) -> Batch:
+        return Batch(*pipeline.synthesised(self.crops.to(device)), self.files, self.cut)
+
+
+class Samples(Dataset):
+    """Samples by (epoch, index): the same pair gives the same sample in any process, in any order.
+
+    on_device  workers only cut clean crops, and `finished` synthesises the batch on the device; the same pair still
+               gives the same sample there, with another noise of its pixels than on the CPU
+    """
+
+    def __init__(
+        self, photographs: list[Photograph], pipeline: Pipeline, seed: int, purpose: str, on_device: bool = False
+    ):
         self.photographs = photographs
         self.pipeline = pipeline
         self.seed = seed
         self.purpose = purpose
+        self.on_device = on_device
         self.others = {count: [one for one in photographs if len(one.stored) == count] for count in (1, 2)}
         """The photographs, and the pairs."""
 
@@ -80,13 +105,24 @@ class Samples(Dataset):
         names = [[stored.array.name for stored in photograph.stored] for photograph in self.photographs]
         return hashlib.blake2b(repr(names).encode(), digest_size=16).hexdigest()
 
-    def __getitem__(self, position: tuple[int, int]) -> tuple[Sample, str]:
-        """The sample of this (epoch, index), and the file of its photograph."""
+    def __getitem__(self, position: tuple[int, int]) -> tuple[Sample | CleanCrop, str]:
+        """What a worker makes of this (epoch, index), and the file of its photograph."""
+        return self._made(position, self.pipeline.clean_crop) if self.on_device else self.sample(position)
+
+    def sample(self, position: tuple[int, int]) -> tuple[Sample, str]:
+        """The sample of this (epoch, index), made on the CPU, and the file of its photograph."""
+        return self._made(position, self.pipeline)
+
+    def finished(self, batch: "Batch | CropBatch", device: torch.device) -> Batch:
+        """The batch on the device, of what the workers made."""
+        return batch.to(device) if isinstance(batch, Batch) else batch.synthesised(self.pipeline, device)
+
+    def _made(self, position: tuple[int, int], make: Callable[..., Made]) -> tuple[Made, str]:
         epoch, index = position
         photograph = self.photographs[index % len(self)]  # an epoch may take several crops of each
         rng = seeded_generator(self.seed, self.purpose, epoch, index)
         partners = partial(self._partner, photograph, epoch, index) if self.pipeline.needs_partners else None
-        return self.pipeline(photograph.image(), rng, partners), printable(photograph.source)
+        return make(photograph.image(), rng, partners), printable(photograph.source)
 
     def _partner(self, photograph: Photograph, epoch: int, index: int, number: int) -> tuple[Image, torch.Generator]:
         """Another photograph to mix with this one, a pair with a pair: each is equally likely, and where there is no
@@ -97,21 +133,13 @@ class Samples(Dataset):
         return (alike[-1] if drawn is photograph else drawn).image(), rng
 
 
-def collate(samples: list[tuple[Sample, str]], cut: Share | None = None) -> Batch:
-    """A batch of samples of the same size and chain, with their files."""
-    columns = zip(*(sample for sample, _ in samples), strict=True)
-    degraded, clean, metadata, layouts = (_stacked(list(column)) for column in columns)
-    return Batch(degraded, clean, metadata, layouts, tuple(file for _, file in samples), cut)
-
-
-def _stacked(values: list[Any]) -> Any:
-    """Tensors stacked, also those in named tuples. Other values are all the same, and the first is taken."""
-    first = values[0]
-    if isinstance(first, Tensor):
-        return torch.stack(values)
-    if hasattr(first, "_fields"):
-        return type(first)(*(_stacked(list(column)) for column in zip(*values, strict=True)))
-    return first
+def collate(samples: list[tuple[Any, str]], cut: Share | None = None) -> Batch | CropBatch:
+    """A batch of samples or of clean crops of the same size and chain, with their files."""
+    made, files = zip(*samples, strict=True)
+    if isinstance(made[0], CleanCrop):
+        return CropBatch(stacked(made), files, cut)
+    sample: Sample = combine(made, torch.stack)
+    return Batch(*sample, files, cut)
 
 
 class Stage(NamedTuple):
@@ -139,8 +167,9 @@ class Batches:
     An epoch is crops_per_photograph crops of every photograph, in an order of its own. Crops that do not fill a batch
     wait for another epoch. A stage continues in the middle of the epoch where the one before it ended.
 
-    stages   the first begins at iteration 0; a run without stages has one
-    process  its rank and count say which part of each batch this process makes
+    stages    the first begins at iteration 0; a run without stages has one
+    process   its rank and count say which part of each batch this process makes
+    prefetch  batches that each worker makes ahead
     Raises UserError if an epoch has fewer crops than one batch holds.
     """
 
@@ -151,12 +180,14 @@ class Batches:
         device: torch.device,
         process: Process = Process(),
         crops_per_photograph: int = 1,
+        prefetch: int = PREFETCH,
     ):
         self.stages = tuple(stages)
         self.samples = stages[0].samples
         self.workers = workers
         self.device = device
         self.process = process
+        self.prefetch = prefetch
         self.crops = crops_per_photograph * len(self.samples)
         """Crops to an epoch."""
         self._check_sizes()
@@ -180,7 +211,7 @@ class Batches:
         """The batches of a run of this stage alone."""
         stage = self.stages[number]._replace(begin=0)
         crops = self.crops // len(self.samples)
-        return Batches([stage], self.workers, self.device, self.process, crops)
+        return Batches([stage], self.workers, self.device, self.process, crops, self.prefetch)
 
     def after(self, iteration: int, until: int) -> Iterator[Batch]:
         """The batches of the iterations from iteration + 1 to until, on the device."""
@@ -192,7 +223,8 @@ class Batches:
         for number, (stage, end) in enumerate(zip(self.stages, ends, strict=True)):
             if numbers := range(max(iteration, stage.begin), min(until, end)):
                 positions, cut = self._positions(number, numbers), self.process.share(stage.batch_size)
-                yield _loader(stage.samples, positions, self.workers, self.device, self.process, cut)
+                workers = _workers(stage.samples, self.workers, self.device, self.process)
+                yield _loader(stage.samples, positions, workers, self.device, self.prefetch, cut)
 
     def stage(self, iteration: int) -> int:
         """The number, from 0, of the stage that this iteration, from 1, belongs to."""
@@ -251,7 +283,8 @@ class ValidationBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         positions = [[(0, index)] for index in range(self.process.rank, len(self.samples), self.process.count)]
-        loader = _loader(self.samples, positions, self.workers, self.device, self.process)
+        workers = _workers(self.samples, self.workers, self.device, self.process)
+        loader = _loader(self.samples, positions, workers, self.device)
         return _on_device([loader], self.device)
 
 
@@ -271,21 +304,26 @@ def default_workers(device: torch.device, processes: int = 1) -> int:
     return min(cores - 1, 1) if device.type == "cpu" else min(max(cores - 1, 1), MOST_WORKERS)
 
 
+def _workers(samples: Samples, workers: int | None, device: torch.device, process: Process) -> int:
+    """How many processes make the samples. None: as many as suit the device."""
+    wanted = default_workers(device, process.local_count) if workers is None else workers
+    return min(wanted, len(samples))
+
+
 def _loader(
     samples: Samples,
     positions: Iterable,
-    workers: int | None,
+    workers: int,
     device: torch.device,
-    process: Process,
+    prefetch: int = PREFETCH,
     cut: Share | None = None,
 ) -> DataLoader:
-    if workers is None:
-        workers = default_workers(device, process.local_count)
     return DataLoader(
         samples,
         batch_sampler=positions,
         collate_fn=partial(collate, cut=cut),
-        num_workers=min(workers, len(samples)),
+        num_workers=workers,
+        prefetch_factor=prefetch if workers else None,
         worker_init_fn=_begin_worker,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else each loader would draw from the global generator, as the step does
@@ -295,8 +333,10 @@ def _loader(
 def _on_device(loaders: Iterable[DataLoader], device: torch.device) -> Iterator[Batch]:
     try:
         for loader in loaders:
+            samples = loader.dataset
+            assert isinstance(samples, Samples)
             for batch in loader:
-                yield batch.to(device)
+                yield samples.finished(batch, device)
     except Exception as error:
         if not loader.num_workers:
             raise

@@ -31,15 +31,27 @@ class Index:
         """By a photograph's path: size, time of change and inode when it was read, and the hash of its content."""
         self.images: dict[str, list] = {}
         """By a stored image's name: size and both times when its checksum was verified, and its description."""
-        with suppress(OSError, ValueError):
-            checksum, content = (folder / NAME).read_bytes().split(b"\n", 1)
-            if int(checksum) == zlib.crc32(content):
-                self.photographs, self.images = json.loads(content)
+        self.read: list[int] = []
+        """State of the file when it was read."""
+        self.load()
         self.changed = False
 
+    def load(self) -> None:
+        """Adds what the file has and this object has not."""
+        with suppress(OSError, ValueError):
+            self.read = _state((self.folder / NAME).stat())
+            checksum, content = (self.folder / NAME).read_bytes().split(b"\n", 1)
+            if int(checksum) == zlib.crc32(content):
+                photographs, images = json.loads(content)
+                self.photographs, self.images = photographs | self.photographs, images | self.images
+
     def save(self) -> None:
-        """Writes the index if it changed. A full or read-only disk is ignored."""
+        """Writes the index if it changed, with what other processes have added meanwhile. A full or read-only disk is
+        ignored."""
         if self.changed:
+            with suppress(OSError):
+                if _state((self.folder / NAME).stat()) != self.read:
+                    self.load()
             content = json.dumps([self.photographs, self.images]).encode()
             with suppress(SaveError):
                 write_atomically(self.folder / NAME, b"%d\n%b" % (zlib.crc32(content), content))
@@ -48,7 +60,7 @@ class Index:
         """The hash of the photograph's content if the file has not changed since it was read, else None."""
         record = self.photographs.get(path)
         with suppress(OSError):
-            if record and record[:-1] == _state(Path(path).stat()):
+            if record and record[:-1] == _state(os.stat(path)):  # noqa: PTH116 - there may be 100,000
                 return record[-1]
         return None
 
@@ -67,15 +79,14 @@ class Index:
         record = self.images.get(name)
         if record is None:
             return None
-        path = self.folder / name
         try:
-            about = path.stat()
+            about = os.stat(f"{self.folder}/{name}")  # noqa: PTH116 - there may be 100,000
         except OSError:
             return None
         size, changed, status_changed, dtype, shape, offset, metadata = record
         if [size, changed, status_changed] != _times(about):
             return None
-        image = StoredImage(path, dtype, tuple(shape), offset, metadata)
+        image = StoredImage(self.folder / name, dtype, tuple(shape), offset, metadata)
         if time.time() - about.st_mtime > DAY:
             self.add(image)
         return image
@@ -91,10 +102,11 @@ class Index:
         self.changed = True
 
     def forget_removed(self) -> None:
-        """Removes the entries of files that no longer exist."""
+        """Removes the entries of files that no longer exist, also those that other processes have added."""
+        self.load()
         there = {entry.name for entry in os.scandir(self.folder)}
         self.images = {name: record for name, record in self.images.items() if name in there}
-        self.photographs = {path: record for path, record in self.photographs.items() if Path(path).exists()}
+        self.photographs = {path: record for path, record in self.photographs.items() if os.path.exists(path)}  # noqa: PTH110
         self.changed = True
 
 

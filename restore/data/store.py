@@ -6,21 +6,20 @@ training starts, so that files that are damaged, too small or of the wrong kind 
 
 import hashlib
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from options.errors import UserError
-from restore.data.index import NAME, Index
+from restore.data.claims import Claim, opening
+from restore.data.index import Index
 from restore.data.pixel_budget import PixelBudget
 from restore.data.sources import ImageFile, Source
 from restore.data.stored_image import FORMAT, DamagedImage, StoredImage, read_stored, write_stored
-from restore.files.atomic import make_folder, remove_unfinished
+from restore.files.atomic import make_folder
 from restore.files.images import BadImage, count_pixels
 from restore.files.paths import printable
 from restore.files.reasons import by_reason
@@ -31,16 +30,12 @@ STORE = Path("training_data/.decoded")
 MOST_THREADS = 8
 PIXELS_AT_A_TIME = 200_000_000
 """Decoded at the same time by all threads together; each pixel takes 6 to 12 bytes of memory meanwhile."""
-KEPT = 30 * 24 * 3600
-"""A stored image that no run has used for so long is removed [s]."""
 CHAIN_OF = {
     "training_path": "transforms_train",
     "testing_path": "transforms_test",
     "held_out_path": "transforms_test",
 }
 """Names of files in a line that speaks of many."""
-LARGE = 1e9
-"""The size of a larger store is reported at the start of a run [bytes]."""
 
 
 class Photograph(NamedTuple):
@@ -60,10 +55,21 @@ class Photograph(NamedTuple):
         return _one_or_pair([one.image() for one in self.stored])
 
 
+class Photographs(list[Photograph]):
+    """Photographs that are in use: while this list exists, none of them is removed from the store."""
+
+    def __init__(self, photographs: Iterable[Photograph]):
+        super().__init__(photographs)
+        self.claim = Claim(STORE, (stored.array.name for photograph in self for stored in photograph.stored))
+
+    def __reduce__(self) -> tuple:
+        return list, (list(self),)  # workers that are not forked get a plain list: the training process has the claim
+
+
 class OpenedPhotographs(NamedTuple):
     """The photographs of some folders and data sets, and what was left out of them."""
 
-    usable: list[Photograph]
+    usable: Photographs
     left_out: list[str]
     """A line for each file that is damaged, too small, of the wrong kind or without a partner."""
     reasons: list[str]
@@ -121,17 +127,11 @@ def open_photographs(
             paths = tuple(_real_path(file.path, real_folder) for file in files)
             jobs.setdefault(paths, Job(number, source, files, paths))
     make_folder(STORE)
-    opener = Opener(chain, scale)
-    outcomes = {job.paths: opener.known(job) for job in jobs.values()}
-    unknown = [job for job in jobs.values() if outcomes[job.paths] is None]
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
-        try:
-            for job, outcome in progress(pool.map(lambda job: (job, opener.open(job)), unknown), len(unknown)):
-                outcomes[job.paths] = outcome
-        finally:
-            opener.index.save()
-    usable = [outcome for outcome in outcomes.values() if isinstance(outcome, Photograph)]
-    left_out += [outcome for outcome in outcomes.values() if isinstance(outcome, LeftOut)]
+    with opening(STORE):
+        opener = Opener(chain, scale)
+        outcomes = opener.open_all(list(jobs.values()), progress)
+        usable = Photographs(outcome for outcome in outcomes if isinstance(outcome, Photograph))
+    left_out += [outcome for outcome in outcomes if isinstance(outcome, LeftOut)]
     left_out = [one._replace(line=printable(one.line)) for one in left_out]
     reasons = _by_reason(left_out, chain, CHAIN_OF.get(place, "transforms"))
     if not usable:
@@ -199,6 +199,18 @@ class Opener:
         self.heads = {1: [f"{step.version} {step.model_dump_json()}" for step in chain.head], 2: []}
         self.mistake = cache(self._mistake)
 
+    def open_all(self, jobs: list[Job], progress: Callable[[Iterable, int], Iterable]) -> list[Photograph | LeftOut]:
+        """The photographs in the order of the jobs, or why they are left out. Decodes those that are not stored."""
+        outcomes = {job.paths: self.known(job) for job in jobs}
+        unknown = [job for job in jobs if outcomes[job.paths] is None]
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
+            try:
+                for job, outcome in progress(pool.map(lambda job: (job, self.open(job)), unknown), len(unknown)):
+                    outcomes[job.paths] = outcome
+            finally:
+                self.index.save()
+        return [outcome for outcome in outcomes.values() if outcome is not None]
+
     def known(self, job: Job) -> Photograph | LeftOut | None:
         """As open, but without reading any file; None where one has to be read."""
         stored: list[Stored] = []
@@ -242,7 +254,9 @@ class Opener:
                 self.damaged.add(name)
         prepare = Pipeline(()) if len(job.files) == 2 else self.chain
         with self.budget.of(count_pixels(path)):
-            return write_stored(STORE / name, prepare.prepare(job.source.read(file)))
+            image = write_stored(STORE / name, prepare.prepare(job.source.read(file)))
+        self.index.add(image)
+        return image
 
     def _name(self, job: Job, file: ImageFile, content: str) -> str:
         """The stored image's file name: a hash of everything that its pixels depend on, and of nothing else."""
@@ -274,30 +288,6 @@ class Opener:
                 f"set generator.scale to {image.scale}, or give pairs of the right sizes"
             )
         return None
-
-
-def clean_store() -> str | None:
-    """Removes images unused for 30 days and unfinished files. Returns a line for the user if the store is large."""
-    remove_unfinished(STORE)
-    kept: list[int] = []
-    removed: list[int] = []
-    for file in STORE.iterdir():
-        with suppress(OSError):  # another run may clean it too
-            about = file.stat()
-            in_use = file.name == NAME or time.time() - max(about.st_mtime, about.st_atime) < KEPT
-            if not in_use:
-                file.unlink()
-            (kept if in_use else removed).append(about.st_size)
-    if removed:
-        index = Index(STORE)
-        index.forget_removed()
-        index.save()
-    if sum(kept) + sum(removed) < LARGE:
-        return None
-    line = f"{STORE}: {sum(kept) / 1e9:.1f} GB of decoded images; delete it whenever no run uses it"
-    if removed:
-        line += f". {len(removed)} that were unused for 30 days ({sum(removed) / 1e9:.1f} GB) were removed"
-    return line
 
 
 def _one_or_pair(images: list) -> Image:

@@ -20,7 +20,7 @@ def files_below(folder: str | Path) -> list[Path]:
             )
         if not folder.is_dir():
             raise UserError(f"{name}: is a file, and a folder is wanted; give the folder that holds it")
-        return sorted(_walk(folder))
+        return sorted(_walk(folder), key=lambda path: path.parts)
     except OSError as error:
         place = printable(error.filename or folder)
         raise UserError(f"{place}: cannot be read ({error.strerror}); allow it, or name another folder") from None

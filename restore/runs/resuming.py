@@ -14,6 +14,7 @@ CHANGEABLE = (
     "early_stopping",
     "held_out_path",
     "keep",
+    "prefetch",
     "total_epochs",
     "total_iterations",
     "trackers",

@@ -18,7 +18,7 @@ GROUPS = ("validation", "loss", "best_model", "discriminator", "learning_rate", 
 RESTORED = "validation"
 LONGEST = 200  # characters of a hyperparameter
 NO_HYPERPARAMETERS = {
-    "$schema", "name", "accumulation", "compile", "workers", "trackers", "validate_every",
+    "$schema", "name", "accumulation", "compile", "workers", "prefetch", "trackers", "validate_every",
     "training_path", "testing_path", "transforms_test",
 }  # fmt: skip
 """Keys of the option file by which no two runs are compared: they do not change what is learned, or are no numbers."""

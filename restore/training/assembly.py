@@ -13,7 +13,8 @@ from restore.command.progress import photographs_bar
 from restore.compute.process import Process
 from restore.data.batches import Batches, Samples, Stage, ValidationBatches
 from restore.data.sources import Source
-from restore.data.store import STORE, Photograph, clean_store, in_both, open_photographs
+from restore.data.store import STORE, Photograph, in_both, open_photographs
+from restore.data.store_size import clean_store
 from restore.files.paths import printable
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
@@ -102,11 +103,17 @@ def assemble(
         samples = Samples(photographs, chain_test.tail, options.seed, "validation")
         return ValidationBatches(samples, options.workers, device, process)
 
-    samples = [Samples(training, chain.tail, options.seed, "training") for chain in chains]
+    on_device = _synthesised_on_device(options, chains, training, device, say)
+    samples = [Samples(training, chain.tail, options.seed, "training", on_device) for chain in chains]
     sizes = [stage.batch_size for stage in stages]
     parts_of_run = zip(begins(options.stages or []), samples, sizes, strict=True)
     batches = Batches(
-        [Stage(*part) for part in parts_of_run], options.workers, device, process, options.crops_per_photograph
+        [Stage(*part) for part in parts_of_run],
+        options.workers,
+        device,
+        process,
+        options.crops_per_photograph,
+        options.prefetch,
     )
     timetable = Timetable(options, batches)
     if timetable.warning:
@@ -138,6 +145,26 @@ def assemble(
     parts = Parts(trainer, batches, for_validation(validation), measured, timetable, patience)
     _check_samples(parts)
     return parts
+
+
+def _synthesised_on_device(
+    options: TrainingOptions,
+    chains: list[transforms.Pipeline],
+    photographs: list[Photograph],
+    device: torch.device,
+    say: Callable[[str], None],
+) -> bool:
+    """Whether the training batches are synthesised where the network is. UserError where that is asked for and cannot
+    be."""
+    if options.synthesis == "cpu" or (options.synthesis == "auto" and device.type != "cuda"):
+        return False
+    reasons = [reason for chain in chains for reason in chain.one_at_a_time("transforms_train")]
+    if other := next((one for one in photographs if len(one.stored) > 1 or one.stored[0].metadata), None):
+        reasons.append(f"training_path: {printable(other.source)} is a raw file or one of a pair, no single photograph")
+    if reasons and options.synthesis == "device":
+        raise UserError(*(f'synthesis: "device" given, but {reason}; set it to "auto" or "cpu"' for reason in reasons))
+    say(f"synthesis: on the CPU, since {reasons[0]}" if reasons else "synthesis: on the device, a batch at a time")
+    return not reasons
 
 
 def _schedule(options: TrainingOptions, batches: Batches, last: int, say: Callable[[str], None]) -> Schedule:

@@ -66,7 +66,7 @@ def _pairs(samples: Samples, entries: int) -> list[torch.Tensor]:
     for entry in range(entries):
         inside = [n for n, photograph in enumerate(samples.photographs) if photograph.entry == entry]
         for index in inside[:PER_FOLDER]:
-            sample, _ = samples[0, index]
+            sample, _ = samples.sample((0, index))
             degraded = unconditioned_degraded(sample.degraded, sample.metadata, sample.layout)
             pair = degraded, unconditioned(sample.clean, sample.metadata)
             strips.append(strip([sample.layout.render(image, sample.metadata) for image in pair], LARGEST))

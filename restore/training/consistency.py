@@ -10,6 +10,7 @@ import transforms
 from losses.pixel import DifferenceOptions
 from losses.term import TermOptions
 from options.errors import UserError
+from restore.data.batches import PREFETCH
 from restore.data.sources import Source
 from restore.evaluation.metrics import smallest_side
 from restore.networks.base import DenoiserOptions, NetworkOptions
@@ -53,6 +54,8 @@ def contradictions(sections: Mapping[str, Any]) -> list[str]:
     apply(_unlike_conditioning, "transforms_train", "transforms_test")
     apply(_for_training_alone, "transforms_test")
     apply(_no_batch, "transforms_train", "batch_size")
+    apply(_no_worker, "workers", "prefetch")
+    apply(_not_on_device, "transforms_train", "synthesis")
     apply(_unmeasurable, "transforms_test", "generator")
     apply(partial(_too_small_for_discriminator, "transforms_train"), "transforms_train", "discriminator")
     for number, stage in enumerate(known.get("stages") or []):
@@ -100,6 +103,19 @@ def _resized(here: str, chain: Pipeline, side: int) -> tuple[Pipeline | None, li
         return transforms.build(resized, f"{here}: transforms_train"), []
     except UserError as error:
         return None, str(error).splitlines()
+
+
+def _no_worker(workers: int | None, prefetch: int) -> list[str]:
+    """Batches to be made ahead where nothing makes them ahead."""
+    if workers != 0 or prefetch == PREFETCH:
+        return []
+    return [f"prefetch: {prefetch} given, but workers is 0, so that no batch is made ahead; leave it out"]
+
+
+def _not_on_device(chain: Pipeline, synthesis: str) -> list[str]:
+    """Transforms that cannot work where the network is."""
+    reasons = chain.one_at_a_time("transforms_train") if synthesis == "device" else []
+    return [f'synthesis: "device" given, but {reason}; set it to "auto" or "cpu"' for reason in reasons]
 
 
 def _nothing_to_learn(here: str, chain: Pipeline, sources: list[Source], generator: NetworkOptions) -> list[str]:

@@ -12,6 +12,7 @@ from options.errors import UserError
 from options.json_data import read_json
 from options.mistakes import shortened
 from options.overrides import apply_overrides
+from restore.data.batches import PREFETCH
 from restore.data.sources import PairedFolders, PathOptions
 from restore.networks import DiscriminatorOptions, GeneratorOptions
 from restore.tracking import TrackerSection
@@ -122,7 +123,14 @@ class TrainingOptions(Options):
     """Compile the generator with torch.compile: the start is slower, the updates are faster."""
     workers: Annotated[NonNegativeInt, Field(le=256)] | None = None
     """Number of processes that make samples; null: by the number of CPU cores; 0: only the training process."""
-
+    prefetch: Annotated[PositiveInt, Field(le=64)] = PREFETCH
+    """Batches that each of these processes makes ahead, to bridge samples that take longer than others; they cost
+    memory."""
+    synthesis: Literal["auto", "cpu", "device"] = "auto"
+    """Where photographs become noisy raw images. device: where the network is, a batch at a time, while the workers
+    only cut crops; for chains of an RgbToRawTransform without scale and psf_sigma and a conditioning, on photographs.
+    cpu: in the workers, one image at a time. auto: device where there is CUDA and the chain and the photographs allow
+    it. The two give the same crops, cameras and noise levels, and another noise of the pixels."""
     trackers: tuple[TrackerSection, ...] = ()
     """What shows the run beside TensorBoard: ["WandB"] or [{"class_name": "WandB", "project": ...}], for Weights &
     Biases. One that fails is a warning, and the run goes on."""

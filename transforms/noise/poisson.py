@@ -14,15 +14,18 @@ SMALLEST = torch.finfo(torch.float32).tiny
 def add_shot_and_read_noise(clean: Tensor, shot: Tensor, read: Tensor, rng: Generator) -> Tensor:
     """Poisson noise of clean / shot electrons and Gaussian noise of the variance read.
 
-    clean  (..., 4, h, w), linear; shot and read (..., 4, 1, 1)
+    clean       (..., 4, h, w), linear
+    shot, read  (..., 4, 1, 1); on the CPU if clean is on a device, since a look at them would wait for the device
     Drawing from the Poisson distribution takes 40 ns a pixel, ten times a Gaussian number. So it is done only where
     there are few electrons and little read noise; elsewhere `from_normal` is close enough.
     """
     normal = torch.randn(clean.shape, generator=rng, device=clean.device)
-    degraded = from_normal(normal, clean, shot, read)
     bare = read < (HIDING * shot).square()
-    if bare.any():
-        pixels = ((clean < FEW * shot) & bare).nonzero(as_tuple=True)
+    some_bare = bool(bare.any())
+    shot, read = shot.to(clean, non_blocking=True), read.to(clean, non_blocking=True)
+    degraded = from_normal(normal, clean, shot, read)
+    if some_bare:
+        pixels = ((clean < FEW * shot) & bare.to(clean.device)).nonzero(as_tuple=True)
         signal = clean[pixels]
         electron, deviation = (values.expand_as(clean)[pixels] for values in (shot, read.sqrt()))
         expected = signal.clamp(min=0) / electron

@@ -47,13 +47,15 @@ def add_noise(clean: Tensor, noise: SensorNoise, rng: Generator) -> Tensor:
     """What the sensor records of a clean raw image. Nothing is clipped: values below 0 are as a sensor gives them.
 
     clean  (..., 4, h, w) float32, linear, 0 = black level to 1 = white level; the result has its shape and unit
-    noise  (..., 4), of the same leading shape, or of one that broadcasts to it
+    noise  (..., 4), of the same leading shape, or of one that broadcasts to it; on the CPU, so that nothing waits for
+           the device of clean, or there
     rng    on the device of clean
     A signal of 0 or below has no shot noise.
     """
-    noise = map_tensors(noise, lambda values: values.to(clean)[..., None, None])
+    noise = map_tensors(noise, lambda values: values[..., None, None])
     gaussian = noise.read if noise.tukey_shape is None else torch.zeros_like(noise.read)
     degraded = add_shot_and_read_noise(clean, noise.shot, gaussian, rng)
+    noise = map_tensors(noise, lambda values: values.to(clean, non_blocking=True))
     if noise.tukey_shape is not None:
         degraded += noise.read.sqrt() * tukey_lambda(clean.shape, noise.tukey_shape, rng)
     if noise.row_noise is not None:

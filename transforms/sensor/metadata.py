@@ -1,6 +1,6 @@
 """What travels with a raw image, from its file to the batch, to the network's answer and back to a file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -64,3 +64,14 @@ def map_tensors(record: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(record, Tensor):
         return change(record)
     return type(record)(*(map_tensors(field, change) for field in record)) if hasattr(record, "_fields") else record
+
+
+def combine(records: Sequence[Any], how: Callable[[list[Tensor]], Tensor]) -> Any:
+    """One record of several alike, each of its tensors being combined, as by torch.stack. Other values are the same in
+    all, and the first is taken."""
+    first = records[0]
+    if isinstance(first, Tensor):
+        return how(list(records))
+    if hasattr(first, "_fields"):
+        return type(first)(*(combine(column, how) for column in zip(*records, strict=True)))
+    return first

@@ -1,10 +1,12 @@
-"""From an sRGB photograph to the mosaic that a camera would have recorded of it, made fast for one image on a CPU."""
+"""From an sRGB photograph to the mosaic that a camera would have recorded of it, made fast: for one image on a CPU, and
+for a batch of them on another device."""
 
 from functools import cache
 
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
 from transforms.sensor.cameras import COLOUR_OF_SITE, Camera
 from transforms.sensor.unprocessing import HIGHLIGHTS, srgb_to_linear
@@ -22,6 +24,36 @@ def packed_raw(image: np.ndarray, camera: Camera) -> np.ndarray:
     if sites.dtype == np.float32:
         sites = to_16_bits(sites)
     return _recorded(cv2.LUT(sites.reshape(12, -1), _tone_table(np.iinfo(sites.dtype).max + 1)), camera, image.shape)
+
+
+def packed_raw_of_batch(images: Tensor, camera: Camera) -> Tensor:
+    """packed_raw of a batch, on its device.
+
+    images  (B, H, W, 3) sRGB, uint8 or uint16
+    camera  of each, its tensors with a leading B
+    result  (B, 4, H // 2, W // 2) float32, as packed_raw gives it; on other devices than the CPU to about 1e-6
+    """
+    if images.device.type != "cpu":
+        return recorded_of_batch(images, camera)
+    pairs = zip(images.numpy(), zip(*camera, strict=True), strict=True)
+    return torch.stack([torch.from_numpy(packed_raw(image, Camera(*facts))) for image, facts in pairs])
+
+
+def recorded_of_batch(images: Tensor, camera: Camera) -> Tensor:
+    """packed_raw_of_batch as any device computes it: without a look at the values, which would wait for the device."""
+    size, height, width = len(images), images.shape[1] // 2, images.shape[2] // 2
+    cells = images[:, : 2 * height, : 2 * width].reshape(size, height, 2, width, 2, 3)
+    levels = cells.permute(0, 5, 2, 4, 1, 3).reshape(size, 3, 4, height, width)
+    table = _tone_table_on(torch.iinfo(images.dtype).max + 1, images.device)
+    red, green, blue = table[levels.int()].unbind(1)
+    # Written out, since a matrix product may be rounded to ten bits on a GPU (TF32).
+    gains = camera.white_balance[:, COLOUR_OF_SITE, None, None]
+    own = (camera.rgb_to_camera[:, COLOUR_OF_SITE, :, None, None] / gains[:, :, None]).unbind(2)
+    of_all = camera.rgb_to_camera.mean(1)[:, :, None, None, None].unbind(1)
+    raw = own[0] * red + own[1] * green + own[2] * blue
+    mean = of_all[0] * red + of_all[1] * green + of_all[2] * blue
+    protection = (mean - HIGHLIGHTS).clamp(min=0).square() * ((gains - 1).clamp(min=0) / (1 - HIGHLIGHTS) ** 2)
+    return (raw * (protection + 1)).clamp_(0, 1)
 
 
 def packed_raw_of_light(light: np.ndarray, camera: Camera) -> np.ndarray:
@@ -72,3 +104,8 @@ def _sites(image: np.ndarray) -> np.ndarray:
 @cache
 def _tone_table(levels: int) -> np.ndarray:
     return srgb_to_linear(torch.linspace(0, 1, levels, dtype=torch.float64)).float().numpy()
+
+
+@cache
+def _tone_table_on(levels: int, device: torch.device) -> Tensor:
+    return torch.from_numpy(_tone_table(levels)).to(device)
