@@ -27,7 +27,7 @@ def test_it_times_an_option_files_chain_and_leaves_no_file_behind(workplace, cap
     main(read_arguments(["data", "--opt", str(ROOT / "options/scunet_raw.json"), "--repeats", "1", "--crops", "1"]))
     lines = capsys.readouterr().out.splitlines()
     rates = {line[:34].strip(): float(line.split()[-2].replace(",", "")) for line in lines if line.endswith("x")}
-    assert len(rates) == 5
+    assert len(rates) == 8
     assert all(rate > 0 for rate in rates.values())
     timed = [line.split()[0] for line in lines if line.startswith("  ")]
     assert timed[-4:] == ["Downsample", "RandomCrop", "RgbToRawTransform", "ToTensor2"]
