@@ -3,6 +3,7 @@
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
+from options.errors import UserError
 from restore.command.arguments import flags, run_command
 
 DESCRIPTION = """Shows the store of decoded photographs of the runs that begin in this folder, and cleans it.
@@ -34,25 +35,28 @@ def main(arguments: Namespace) -> None:
         if line := clean_store():
             print(line)
     if arguments.clear and not clear_store():
-        print("nothing was removed: a run is opening its photographs; try again when it trains")
+        raise UserError(
+            "--clear: nothing was removed: a run is opening its photographs, or the store's files cannot be locked or "
+            "written; try again when the run trains, as a user who may write there"
+        )
     show()
 
 
 def show() -> None:
     """Prints what is in the store."""
     from restore.data.store import STORE
-    from restore.data.store_size import DAY, contents, gigabytes, limit, total
+    from restore.data.store_size import DAY, contents, in_words, limit, total
 
     files, most = contents(), limit()
-    print(f"{STORE.absolute()}: {len(files):,} decoded images, {gigabytes(total(files))}")
-    print(f"limit: {'none' if most is None else gigabytes(most)}")
+    print(f"{STORE.absolute()}: {len(files):,} decoded images, {in_words(total(files))}")
+    print(f"limit: {'none' if most is None else in_words(most)}")
     groups = {"used by runs that go on": [file for file in files if file.in_use]}
     idle = [file for file in files if not file.in_use]
     for name, low, high in (("today", 0, 1), ("1 to 7 days ago", 1, 7), ("7 to 30 days ago", 7, 30)):
         groups[f"last used {name}"] = [file for file in idle if low * DAY <= max(file.unused, 0) < high * DAY]
     groups["not used for 30 days"] = [file for file in idle if file.unused >= 30 * DAY]
     for name, members in groups.items():
-        print(f"  {name:26}{len(members):10,}{gigabytes(total(members)):>12}")
+        print(f"  {name:26}{len(members):10,}{in_words(total(members)):>12}")
     print("What no run has used for 30 days is removed when the next one begins.")
 
 

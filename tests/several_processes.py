@@ -37,7 +37,7 @@ COMMON = {
 SCENARIOS = {
     "l1": COMMON | ADAM | {"ema": {"decay": 0.9}},
     "wgan": COMMON | GAN,
-    "parts": COMMON | GAN | {"accumulation": 2},
+    "parts": COMMON | GAN | {"accumulation": 2, "synthesis": "device"},
     "skipped": COMMON | SGD,
     "lost": COMMON | {"total_iterations": 30, "validate_every": 5},
     "stopped": COMMON | ADAM | {"validate_every": 7},

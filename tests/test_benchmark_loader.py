@@ -10,7 +10,7 @@ from restore.command.arguments import run_command
 
 
 def test_it_measures_each_setting_and_tells_the_best_and_the_limit(option_file, capsys, workplace):
-    words = ["loader", "-opt", str(option_file()), "--workers", "0", "1", "--seconds", "0.05", "--repeats", "1"]
+    words = ["loader", "-opt", str(option_file()), "--workers", "0", "1", "--seconds", "0.1", "--repeats", "1"]
     main(read_arguments([*words, "--device", "cpu"]))
     printed = capsys.readouterr().out
     rows = re.findall(r"^ +(\d) +(-|\d) +([\d,.]+) +([\d,.]+)$", printed, re.MULTILINE)
@@ -29,6 +29,14 @@ def test_a_mistake_in_the_option_file_is_reported_as_in_training(option_file, ca
     arguments = read_arguments(["loader", "-opt", str(option_file(batch_size=0))])
     assert run_command(main, arguments) == 2
     assert "batch_size" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--workers", "-1"), ("--workers", "1000"), ("--seconds", "0"), ("--repeats", "0")]
+)
+def test_numbers_that_measure_nothing_are_refused(option_file, capsys, flag, value):
+    assert run_command(main, read_arguments(["loader", "-opt", str(option_file()), flag, value])) == 2
+    assert capsys.readouterr().err.startswith(f"error: {flag}: {value}")
 
 
 def test_the_best_has_the_fewest_workers_of_those_that_are_as_fast():

@@ -13,6 +13,8 @@ import torch
 from conftest import command
 from several_processes import ENDS, SCENARIOS, STOPPED, perform, start
 
+from options.errors import UserError
+from restore.compute.process import joined_processes
 from restore.compute.share import Share
 
 SCRIPT = Path(__file__).with_name("several_processes.py")
@@ -89,6 +91,19 @@ def test_four_processes_make_the_same_run(scenarios):
     assert [status for status, _, _ in ended(start(4, SCRIPT, "l1"))] == [0] * 4
     assert_close(state_of("l1_1"), state_of("l1_4"))
     assert_same_report("l1_1", "l1_4")
+
+
+def test_an_environment_of_another_launcher_is_a_mistake_and_an_empty_one_is_one_process(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with (
+        pytest.raises(UserError, match=r"^WORLD_SIZE is '2' .*; start several processes by torchrun"),
+        joined_processes(),
+    ):
+        pass
+    monkeypatch.setenv("WORLD_SIZE", "")
+    with joined_processes() as process:
+        assert process.count == 1
 
 
 LONG = {"total_iterations": 100000, "total_epochs": 100000, "validate_every": 5, "workers": 1}

@@ -168,12 +168,34 @@ def test_higher_is_better_where_the_metric_is_psnr(files):
     assert own == float(best["optimizer.initial_learning_rate"])
 
 
+def test_values_that_contradict_one_another_fail_their_trial_also_the_first_and_the_search_goes_on(files):
+    space = {"batch_size": {"choices": [2, 3]}, "accumulation": {"choices": [2, 3]}}
+    words = files(space, batch_size=6, crops_per_photograph=5, total_iterations=1, validate_every=1)
+    search(*words, "--trials", 4, "--sampler", "grid")
+    rows = table()
+    assert sorted(row["state"] for row in rows) == ["complete", "complete", "failed", "failed"]
+    assert all("accumulation: " in row["reason"] for row in rows if row["state"] == "failed")
+
+
+def test_a_search_by_torchrun_and_arguments_of_no_use_are_refused(files, monkeypatch, capsys):
+    words = files(SPACE)
+    for wrong in ([*words, "--trials", "0"], ["--report", "x", "--metric", "psnr_raw"]):
+        with pytest.raises(SystemExit):
+            read_arguments(wrong)
+    errors = capsys.readouterr().err
+    assert "--trials: 0 given; give 1 or more" in errors
+    assert "--report stands alone" in errors
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=r"^a trial has one process; start restore.search without torchrun"):
+        search(*words, "--trials", 1)
+
+
 def test_another_space_does_not_go_on_with_a_search(files):
     words = files({"optimizer.initial_learning_rate": RATE})
     search(*words, "--trials", 1)
     words = files({"optimizer.initial_learning_rate": RATE | {"high": 0.1}})
     assert mistakes_of(*words, "--trials", 2)[0].startswith(
-        f"--name: {FOLDER} was begun with another space; give the same"
+        f"--name: {FOLDER} was begun with other values of space; give the same"
     )
 
 

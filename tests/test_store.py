@@ -1,5 +1,6 @@
 """The store: an image is decoded once for each content and each way to decode it, and nothing damaged is trained on."""
 
+import fcntl
 import multiprocessing
 import os
 import pickle
@@ -20,7 +21,7 @@ from options.errors import SaveError, UserError
 from restore import store as store_command
 from restore.data import store, store_size
 from restore.data.batches import Samples
-from restore.data.claims import removing
+from restore.data.claims import _opened_lock, claimed, removing
 from restore.data.index import Index
 from restore.data.sources import folders
 from restore.data.store import STORE, open_photographs
@@ -273,8 +274,8 @@ def test_images_unused_for_30_days_are_removed_and_others_stay(workplace, monkey
     monkeypatch.setattr(store_size, "LARGE", 1)
     line = clean_store()
     assert (kept.exists(), old.exists(), used.exists()) == (True, False, True)
-    assert line.startswith("training_data/.decoded: 0.0 GB of decoded images;")
-    assert "1 that were unused for 30 days (0.0 GB) were removed" in line
+    assert line.startswith("training_data/.decoded: 0.0 MB of decoded images;")
+    assert "1 that were unused for 30 days (0.0 MB) were removed" in line
     assert b"1.png" not in (STORE / "index").read_bytes()
     assert len(opened("photos", chain=[TO_TENSOR]).usable) == 2
 
@@ -293,7 +294,7 @@ def test_beyond_the_limit_the_least_recently_used_images_are_removed(workplace):
     set_limit(f"{2.5 * arrays[0].stat().st_size / 1e6:f}MB")
     line = clean_store()
     assert [array.exists() for array in arrays] == [True, False, True, False]
-    assert "2 that were unused for longest (0.0 GB) were removed for the limit" in line
+    assert "2 that were unused for longest (0.0 MB) were removed for the limit" in line
     assert clean_store() is None, "the rest is below the limit"
     assert len(opened("photos", chain=[TO_TENSOR]).usable) == 4, "what was removed is decoded again"
 
@@ -303,7 +304,7 @@ def test_what_a_run_uses_stays_though_it_is_beyond_the_limit(workplace):
     (workplace / "photos/1.png").unlink()
     run = opened("photos", chain=[TO_TENSOR]).usable
     set_limit("0MB")
-    assert clean_store().endswith("The limit is 0.0 GB, but runs use what is left")
+    assert clean_store().endswith("The limit is 0.0 MB, but runs use what is left")
     assert (used.exists(), idle.exists()) == (True, False)
     assert (run[0].image() == 10).all()
     del run
@@ -331,6 +332,23 @@ def test_what_another_process_uses_stays_until_that_process_has_ended(workplace,
     other.join()
     assert clear_store()
     assert not array.exists()
+
+
+def test_a_claim_is_removed_as_left_behind_only_by_who_holds_the_store_alone(workplace):
+    (workplace / "store/in_use").mkdir(parents=True)
+    claim = workplace / "store/in_use/host.1.fresh"
+    claim.write_text("one.npy")  # made, and not yet locked
+    assert claimed(workplace / "store", alone=False) == set()
+    assert claim.exists()
+    claimed(workplace / "store", alone=True)
+    assert not claim.exists()
+
+
+def test_the_store_is_locked_by_a_file_that_network_file_systems_can_lock_in_both_ways(workplace):
+    number = _opened_lock(workplace)
+    for how in (fcntl.LOCK_SH, fcntl.LOCK_EX):
+        fcntl.lockf(number, how | fcntl.LOCK_NB)  # what NFS makes of flock; of a file opened to write alone it fails
+    os.close(number)
 
 
 def test_a_worker_that_drops_its_photographs_leaves_them_claimed(workplace):
@@ -393,7 +411,7 @@ def test_the_command_shows_the_store_keeps_a_limit_and_clears_what_is_unused(wor
         store_command.main(store_command.read_arguments(list(words)))
         return capsys.readouterr().out
 
-    assert "training_data/.decoded: 0 decoded images, 0.0 GB\nlimit: none" in shown()
+    assert "training_data/.decoded: 0 decoded images, 0.0 MB\nlimit: none" in shown()
     aged_images(workplace / "photos", [0, 3, 29])
     (workplace / "photos/0.png").unlink()
     (workplace / "photos/1.png").unlink()
@@ -401,7 +419,7 @@ def test_the_command_shows_the_store_keeps_a_limit_and_clears_what_is_unused(wor
     lines = [" ".join(line.split()) for line in shown("--limit", "1.5 gb").splitlines()]
     assert "limit: 1.5 GB" in lines
     for name in ("used by runs that go on", "last used today", "last used 1 to 7 days ago"):
-        assert f"{name} 1 0.0 GB" in lines
+        assert f"{name} 1 0.0 MB" in lines
     assert ": 1 decoded images" in shown("--clear")
     assert run[0].stored[0].array.exists()
     assert "limit: none" in shown("--limit", "none")

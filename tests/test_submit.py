@@ -193,6 +193,14 @@ def test_mistakes_are_reported_together_before_anything_is_queued(cluster):
     assert not Path("model_zoo").exists()
 
 
+def test_the_options_of_a_job_that_may_wait_are_not_exchanged(cluster, workplace):
+    submit("-opt", cluster, "--scheduler", "slurm", "--time", "1:00:00", "--write-only")
+    before = Path("model_zoo/submit_long/options.json").read_bytes()
+    with pytest.raises(UserError, match=r"^--run-name: model_zoo/submit_long holds a job .* with other options"):
+        submit("-opt", cluster, "--scheduler", "slurm", "--time", "1:00:00", "--set", "seed=7", "--write-only")
+    assert Path("model_zoo/submit_long/options.json").read_bytes() == before
+
+
 def test_a_scheduler_that_is_missing_or_refuses_is_told_in_a_line(cluster, workplace, monkeypatch):
     program(workplace / "bin/sbatch", "#!/bin/bash\necho 'invalid account' >&2\nexit 1\n")
     with pytest.raises(Failure, match=r"sbatch model_zoo/submit_long/job\.sh: refused \(invalid account\)"):

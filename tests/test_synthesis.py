@@ -16,7 +16,7 @@ from restore.compute.process import Process
 from restore.data.batches import Batch, Batches, Samples, Stage, collate, seeded_generator
 from restore.data.sources import Folder
 from restore.data.store import open_photographs
-from restore.training.assembly import assemble
+from restore.training.assembly import _synthesised_on_device, assemble
 from restore.training.option_file import read_option_file
 from transforms.clean_crop import stacked
 from transforms.sensor.cameras import Camera, draw_camera
@@ -214,6 +214,11 @@ def test_each_transform_that_cannot_work_on_the_device_is_named_before_the_run(o
 
 def test_raw_files_among_the_photographs_are_named_and_auto_makes_them_in_the_workers(option_file, workplace):
     write_raw(workplace / "train/one.dng")
+    options, said = read_option_file(option_file(synthesis="auto")), []
+    photographs = assemble(options, CPU, lambda line: None).batches.samples.photographs
+    chains = [transforms.build(options.transforms_train)]
+    assert not _synthesised_on_device(options, chains, photographs, torch.device("cuda"), said.append)
+    assert said[0].startswith("synthesis: on the CPU, since training_path: train/one.dng is a raw file")
     with pytest.raises(UserError, match=r"training_path: train/one\.dng is a raw file or one of a pair"):
         assemble(read_option_file(option_file(synthesis="device")), CPU, print)
 

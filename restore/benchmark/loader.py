@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import torch
 
+from options.errors import UserError
 from restore.command.arguments import flags
 from restore.compute.device import choose_device, describe_device, wait_for_device
-from restore.data.batches import Batch, Batches, Samples, collate
+from restore.data.batches import Batch, Batches, Samples, collate, cores_here
 from restore.training.assembly import Parts, assemble
 from restore.training.option_file import TrainingOptions, read_option_file
 from restore.training.precision import training_arithmetic
@@ -57,16 +58,28 @@ class Costs(NamedTuple):
 
 def benchmark_loader(arguments: Namespace) -> None:
     """Prints a table of samples per second, the setting that is best, and what limits it."""
+    for name, least in (("seconds", 0.1), ("repeats", 1)):
+        if not getattr(arguments, name) >= least:
+            raise UserError(f"--{name}: {getattr(arguments, name)} given; give {least} or more")
+    if min(arguments.workers or [0]) < 0:
+        raise UserError(f"--workers: {min(arguments.workers)} given; give 0 or more")
     options = read_option_file(arguments.opt, arguments.set)
     with flags(device="--device"):
         device = choose_device(arguments.device)
     print(describe_device(device))
     parts = assemble(options, device, print)
+    photographs = len(parts.batches.samples)
     settings = [
         Setting(workers, prefetch)
         for workers in arguments.workers or numbers_of_workers()
+        if workers <= photographs  # more are not started
         for prefetch in (PREFETCHES if workers else PREFETCHES[:1])
     ]
+    if not settings:
+        least = min(arguments.workers)
+        raise UserError(f"--workers: {least} given, and there are {photographs} photographs; give fewer")
+    minutes = (2 * len(settings) * arguments.repeats + 1) * arguments.seconds / 60
+    print(f"measuring {len(settings)} settings: at least {minutes:.1f} minutes", flush=True)
     with training_arithmetic():
         network = network_rate(parts, options.accumulation, arguments.seconds)
         rates = all_rates(parts, options.accumulation, settings, arguments.seconds, arguments.repeats)
@@ -89,7 +102,7 @@ def benchmark_loader(arguments: Namespace) -> None:
 
 def numbers_of_workers() -> list[int]:
     """0 and the powers of 2 up to the number of cores."""
-    cores = os.cpu_count() or 1
+    cores = cores_here()
     return [0, *(2**power for power in range(cores.bit_length()))]
 
 
@@ -207,4 +220,4 @@ def limit(network: float, rates: Rates, costs: Costs) -> str:
         return (
             "the disk: a store that fits into memory is read from there, and a faster disk or smaller photographs help"
         )
-    return "the chain: more cores, synthesis on a device with CUDA, or a chain with fewer transforms help"
+    return "the chain: more cores, synthesis where the network is (CUDA), or a chain with fewer transforms help"

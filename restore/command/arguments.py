@@ -14,7 +14,7 @@ TRAINING = """Trains a network as an option file describes.
   python -m restore.train -opt options/quickstart.json           the sample photographs, minutes on a CPU
   python -m restore.train -opt options/scunet_raw.json --check   try it first, without training
   python -m restore.train --resume model_zoo/<run>               continue a run
-  torchrun --nproc-per-node 4 -m restore.train -opt FILE         train on four GPUs
+  torchrun --nproc-per-node 4 -m restore.train -opt FILE         train on four GPUs; torchrun itself ends with 1
 
 Exit status: 0 done, 2 a mistake in the options or the data, 1 anything else; 130 stopped by Ctrl+C, 143 by SIGTERM,
 129 by a closed terminal, each with the state saved."""

@@ -23,6 +23,10 @@ def choose_device(name: str | torch.device | None = None, process: Process = Pro
         if several and (device.index is not None or device.type == "mps"):
             raise NotImplementedError("one device for several processes")
         if several and device.type == "cuda":
+            if process.local_count > torch.cuda.device_count():
+                raise NotImplementedError(
+                    f"{process.local_count} processes on a machine with {torch.cuda.device_count()} GPUs"
+                )
             device = torch.device("cuda", process.local_rank)
             torch.cuda.set_device(device)  # where nccl and what names no device work
         if device.type not in ("cpu", "cuda", "mps"):

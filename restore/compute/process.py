@@ -144,11 +144,17 @@ def joined_processes() -> Iterator[Process]:
     CUDA tensors travel by nccl and all others by gloo. An error that all processes have leaves the first alone; the
     others end with its exit status. Raises Failure where another process has died.
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if os.environ.get("WORLD_SIZE", "1") in ("", "1"):
         yield Process()
         return
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    process = Process(*(int(os.environ[name]) for name in names))
+    try:
+        process = Process(*(int(os.environ[name]) for name in names))
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']!r} in the environment, where {', '.join(names)} are not all "
+            f"numbers ({error}); start several processes by torchrun, or unset WORLD_SIZE"
+        ) from None
     distributed.init_process_group(timeout=PATIENCE)
     try:
         yield process

@@ -294,13 +294,17 @@ def seeded_generator(*key: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
 
 
+def cores_here() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def default_workers(device: torch.device, processes: int = 1) -> int:
     """All cores but one, and at most MOST_WORKERS; at most one where the network runs on the CPU.
 
     processes  of the run on this machine, each with its part of the cores and its own workers
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores = max(cores // processes, 1)
+    cores = max(cores_here() // processes, 1)
     return min(cores - 1, 1) if device.type == "cpu" else min(max(cores - 1, 1), MOST_WORKERS)
 
 
@@ -331,6 +335,7 @@ def _loader(
 
 
 def _on_device(loaders: Iterable[DataLoader], device: torch.device) -> Iterator[Batch]:
+    loader = None
     try:
         for loader in loaders:
             samples = loader.dataset
@@ -338,7 +343,7 @@ def _on_device(loaders: Iterable[DataLoader], device: torch.device) -> Iterator[
             for batch in loader:
                 yield samples.finished(batch, device)
     except Exception as error:
-        if not loader.num_workers:
+        if loader is None or not loader.num_workers:
             raise
         if isinstance(error, (ConnectionError, EOFError)):
             # A worker has ended while it handed over a tensor. While this waits, the signal of its end arrives, and

@@ -28,6 +28,7 @@ class Claim:
     def __init__(self, store: Path, names: Iterable[str]):
         with suppress(OSError):
             number, path = tempfile.mkstemp(prefix=f"{platform.node()}.{os.getpid()}.", dir=store / FOLDER)
+            os.fchmod(number, 0o644)  # other users look whether it is locked
             weakref.finalize(self, _release, number, path, os.getpid())
             with suppress(OSError):  # a file system without locks: `claimed` then takes every file for locked
                 fcntl.flock(number, fcntl.LOCK_EX)
@@ -40,15 +41,19 @@ def _release(number: int, path: str, maker: int) -> None:
     os.close(number)
 
 
-def claimed(store: Path) -> set[str]:
-    """The names of the images in use. Claims of processes that were killed are removed."""
+def claimed(store: Path, alone: bool) -> set[str]:
+    """The names of the images in use.
+
+    alone  inside a block of `removing` that may remove: claims of processes that were killed are then removed too.
+           Elsewhere one that is not locked may just be made
+    """
     names: set[str] = set()
     for path in (store / FOLDER).glob("*.*"):
-        with suppress(FileNotFoundError), path.open("r+", encoding="utf-8") as file:
-            if _lock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB):
-                path.unlink()
-            else:
+        with suppress(FileNotFoundError, PermissionError), path.open(encoding="utf-8") as file:
+            if not _lock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB):
                 names.update(file.read().splitlines())
+            elif alone:
+                path.unlink()
     return names
 
 
@@ -56,13 +61,12 @@ def claimed(store: Path) -> set[str]:
 def opening(store: Path) -> Iterator[None]:
     """While the block runs no process removes images. Waits for one that does, which takes seconds."""
     try:
-        (store / FOLDER).mkdir(exist_ok=True)
-        file = (store / FOLDER / LOCK).open("a")
+        number = _opened_lock(store)
     except OSError:  # a store that may only be read
         yield
         return
-    with file:
-        _lock(file.fileno(), fcntl.LOCK_SH)
+    with os.fdopen(number):
+        _lock(number, fcntl.LOCK_SH)
         yield
 
 
@@ -71,13 +75,23 @@ def removing(store: Path) -> Iterator[bool]:
     """Yields whether images that are not claimed may be removed while the block runs: not while another process looks
     for its images, and not where files cannot be locked."""
     try:
-        (store / FOLDER).mkdir(exist_ok=True)
-        file = (store / FOLDER / LOCK).open("a")
+        number = _opened_lock(store)
     except OSError:
         yield False
         return
-    with file:
-        yield _lock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with os.fdopen(number):
+        yield _lock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _opened_lock(store: Path) -> int:
+    """The file that is locked, opened to read and write: NFS wants the one for a shared lock, and the other for one
+    that is held alone. Of another user it is opened to read, which is enough to share it."""
+    (store / FOLDER).mkdir(exist_ok=True)
+    path = store / FOLDER / LOCK
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY)
 
 
 def _lock(number: int, how: int) -> bool:

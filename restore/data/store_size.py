@@ -36,9 +36,9 @@ class StoredFile(NamedTuple):
     """Whether a run that goes on uses it."""
 
 
-def contents() -> list[StoredFile]:
-    """The images in the store, the least recently used first."""
-    in_use, now = claimed(STORE), time.time()
+def contents(alone: bool = False) -> list[StoredFile]:
+    """The images in the store, the least recently used first. alone: as of `claimed`."""
+    in_use, now = claimed(STORE, alone), time.time()
     files = []
     for entry in os.scandir(STORE) if STORE.exists() else ():
         with suppress(OSError):  # another process may remove it
@@ -77,7 +77,7 @@ def clean_store() -> str | None:
     remove_unfinished(STORE)
     most = limit()
     with removing(STORE) as possible:
-        files = contents()
+        files = contents(possible)
         idle = [file for file in files if not file.in_use] if possible else []
         old = [file for file in idle if file.unused > KEPT]
         beyond = [] if most is None else _longest_unused(idle[len(old) :], total(files) - total(old) - most)
@@ -85,22 +85,23 @@ def clean_store() -> str | None:
     size = total([file for file in files if file.name not in gone])
     if size + total(old) < LARGE and not beyond:
         return None
-    line = f"{STORE}: {gigabytes(size)} of decoded images; python -m restore.store shows and cleans it"
+    line = f"{STORE}: {in_words(size)} of decoded images; python -m restore.store shows and cleans it"
     if old:
-        line += f". {len(old)} that were unused for 30 days ({gigabytes(total(old))}) were removed"
+        line += f". {len(old)} that were unused for 30 days ({in_words(total(old))}) were removed"
     if beyond:
-        line += f". {len(beyond)} that were unused for longest ({gigabytes(total(beyond))}) were removed for the limit"
+        line += f". {len(beyond)} that were unused for longest ({in_words(total(beyond))}) were removed for the limit"
     if most is not None and size > most and possible:
-        line += f". The limit is {gigabytes(most)}, but runs use what is left"
+        line += f". The limit is {in_words(most)}, but runs use what is left"
     return line
 
 
 def clear_store() -> bool:
-    """Removes all images that no run uses; False: none, as another process is looking for its images."""
+    """Removes all images that no run uses; False: none, as another process is looking for its images, or the store may
+    only be read, or has no file locks."""
     with removing(STORE) as possible:
-        files = contents()
+        files = contents(possible)
         _remove([file for file in files if possible and not file.in_use])
-    return possible
+    return possible or not files
 
 
 def _longest_unused(files: list[StoredFile], size: int) -> list[StoredFile]:
@@ -133,5 +134,6 @@ def total(files: list[StoredFile]) -> int:
     return sum(file.size for file in files)
 
 
-def gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"
+def in_words(size: int) -> str:
+    """A size [bytes] for a person, as 1.5 GB."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"

@@ -1,6 +1,7 @@
 """python -m restore.search: tries values of an option file's keys, each in a run, and writes the best file."""
 
 import json
+import os
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
@@ -19,7 +20,7 @@ DESCRIPTION = """Searches for the best values of an option file's keys with Optu
   python -m restore.search --report model_zoo/search_quickstart
 
 space.json: {"optimizer.initial_learning_rate": {"low": 0.0001, "high": 0.01, "log": true},
-             "generator.widths": {"choices": [[16, 32], [32, 64]]}}
+             "generator.widths": {"choices": [[16, 32, 64, 128], [32, 64, 96, 128]]}}
 
 The same command goes on with a search that was stopped or killed, and, started more than once, shares the trials
 between processes. Needs pip install -e '.[search]'.
@@ -64,9 +65,10 @@ def read_arguments(words: list[str] | None = None) -> Namespace:
     )
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps (default: the best there is)")
     arguments = parser.parse_args(words)
-    if arguments.report and (arguments.space or arguments.trials or arguments.name or arguments.set):
+    defaults = {name: parser.get_default(name) for name in vars(arguments) if name not in ("report", "opt")}
+    if arguments.report and any(getattr(arguments, name) != default for name, default in defaults.items()):
         parser.error("--report stands alone; to go on with a search repeat its command")
-    if arguments.opt and not (arguments.space and arguments.trials):
+    if arguments.opt and (arguments.space is None or arguments.trials is None):
         parser.error("-opt needs --space and --trials")
     if arguments.opt and arguments.trials < 1:
         parser.error(f"--trials: {arguments.trials} given; give 1 or more")
@@ -74,6 +76,8 @@ def read_arguments(words: list[str] | None = None) -> Namespace:
 
 
 def main(arguments: Namespace) -> None:
+    if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
+        raise UserError("a trial has one process; start restore.search without torchrun, once for each GPU")
     try:
         import optuna  # noqa: F401
     except ImportError:

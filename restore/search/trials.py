@@ -33,6 +33,7 @@ from restore.train import run
 DATABASE = "search.db"
 PLAN, OWN, REASON, ITERATION, MINUTES = "plan", "own_settings", "reason", "iteration", "minutes"
 """Names under which the database keeps what Optuna does not know."""
+OPTIONS_OF_TRIAL = "its options"
 PATIENCE = 300
 """How long a process waits for another that writes to the database [s]."""
 
@@ -99,9 +100,11 @@ class Search:
 
     def _interrupted(self, held: ExitStack) -> Trial | None:
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            with suppress(UserError):  # another process has it
-                held.enter_context(self._lock(trial.number))
-                return Trial(self.study, trial._trial_id)
+            with suppress(UserError), ExitStack() as tried:  # a lock that is taken: another process has it
+                tried.enter_context(self._lock(trial.number))
+                if self.study.get_trials(deepcopy=False)[trial.number].state == TrialState.RUNNING:
+                    held.push(tried.pop_all())
+                    return Trial(self.study, trial._trial_id)
         return None
 
     def _new(self, held: ExitStack, trials: int, sampler: Sampler, seed: int) -> Trial | None:
@@ -148,8 +151,10 @@ class Search:
             return pruned
 
         try:
-            place = f"trial {trial.number}"
-            options = self.space.options_with(self.plan.options, self.space.suggested(trial), place)
+            options = self.space.options_with(self.plan.options, self.space.suggested(trial), OPTIONS_OF_TRIAL)
+        except UserError as error:  # two values contradict one another
+            return self._failed(trial, error)
+        try:
             report = run(options, folder, device, resume=resume, on_savepoint=on_savepoint, say=lambda line: None)
         except Exception as error:
             if not self._has_failed(error):
@@ -223,7 +228,7 @@ def _refuse_another(search: Search, plan: Plan) -> None:
     given = json.loads(json.dumps(plan._asdict()))
     if changed := [name for name, value in search.plan._asdict().items() if value != given[name]]:
         raise UserError(
-            f"search name: {search.folder} was begun with another {' and another '.join(changed)}; give the same to go "
+            f"search name: {search.folder} was begun with other values of {' and '.join(changed)}; give the same to go "
             f"on with it, or another name to begin anew"
         )
 

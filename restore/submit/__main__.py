@@ -46,11 +46,14 @@ def read_arguments(words: list[str] | None = None) -> Namespace:
     )
     parser.add_argument("--account", metavar="NAME", help="that pays")
     parser.add_argument("--queue", "--partition", metavar="NAME", help="PBS's queue or Slurm's partition")
-    environment = parser.add_mutually_exclusive_group()
-    environment.add_argument(
+    parser.add_argument(
         "--module", action="append", default=[], metavar="NAME", help="to load first; may be given more than once"
     )
-    environment.add_argument("--container", metavar="IMAGE", help="to run in, by apptainer, with its own python")
+    parser.add_argument(
+        "--container",
+        metavar="IMAGE",
+        help="to run in, by apptainer, with its own python; of folders outside this one write --bind into the script",
+    )
     parser.add_argument("--write-only", action="store_true", help="write the script, and do not submit it")
     return parser.parse_args(words)
 

@@ -70,8 +70,15 @@ def write_job(job: Job, options: TrainingOptions) -> Path:
     Returns the script's path. Raises UserError for what no job can have.
     """
     _check(job)
-    folder = make_folder(ROOT / f"submit_{job.name}")
-    write_atomically(folder / OPTIONS, options.model_dump_json(by_alias=True, indent=2).encode())
+    folder, content = ROOT / f"submit_{job.name}", options.model_dump_json(by_alias=True, indent=2).encode()
+    before = folder / OPTIONS
+    if before.exists() and before.read_bytes() != content:
+        raise UserError(
+            f"run name: {folder} holds a job of this name with other options, which may still wait; remove it, or give "
+            f"another name"
+        )
+    make_folder(folder)
+    write_atomically(folder / OPTIONS, content)
     write_atomically(folder / SCRIPT, script_of(job, folder).encode())
     return folder / SCRIPT
 

@@ -6,6 +6,7 @@
 # Begin, and go on after a failure:  qsub @@folder/job.sh
 # Logs of the jobs: @@folder/<job>.log. What the run says: model_zoo/@@name/log.txt
 
+#PBS -S /bin/bash
 #PBS -N restore_@@name
 #PBS -l select=1:ncpus=@@cpus@@devices
 #PBS -l walltime=@@time
