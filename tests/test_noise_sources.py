@@ -14,7 +14,7 @@ from restore.camera import noise_sources
 from restore.camera.noise_sources import find_noise, installed_noise_profiles
 from restore.camera.raw_file import read_raw
 from restore.files.images import BadImage
-from transforms.noise import CameraProfile
+from transforms.noise import CameraProfile, find_camera
 
 PUBLISHED = Path(__file__).parents[2] / "shared/data/calib/darktable_noiseprofiles.json"
 MOSAIC = np.array([7.9524, 15.5236, 15.5236, 8.7616])  # of R, G1, G2, B: what darktable's numbers are multiplied by
@@ -142,3 +142,18 @@ def test_the_names_that_real_files_have_are_found_in_darktables_own_file(workpla
         noise, words = find_noise(raw_file(iso=1600, camera=(make, model)), None, PUBLISHED)
         assert words.startswith("darktable's noise profiles: ")
         assert 1e-4 < float(noise.shot.min()) < float(noise.shot.max()) < 1e-2
+
+
+LIST = """<?xml version="1.0"?><Cameras><Camera make="Acme" model="Acme Mosaica 1">
+<Aliases><Alias id="Kiss M">Acme Kiss M</Alias><Alias/></Aliases></Camera></Cameras>"""
+
+
+@pytest.mark.parametrize("text", [None, "no XML", "<Cameras/>", "<Cameras><Camera/></Cameras>"])
+def test_a_camera_is_found_by_its_name_in_another_country_where_darktables_list_lies_beside(workplace, text):
+    names = workplace / f"{text is None}/rawspeed/cameras.xml"
+    profiles = database(names.parents[1] / "noiseprofiles.json")
+    names.parent.mkdir()
+    names.write_text(LIST if text is None else text)
+    found = find_camera(profiles, "Acme", "Acme KISS M")
+    assert (found.name if found else None) == ("Acme Mosaica 1" if text is None else None)
+    assert find_camera(profiles, "Acme", "Mosaica 1").name == "Acme Mosaica 1"

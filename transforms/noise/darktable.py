@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ The file's numbers were measured on demosaiced frames, by the median size of the
 The demosaicing has averaged noise away: factors of 1.41, 1.97 and 1.48, the medians of 253 cameras.
 Sources: darktable, tools/noise/noiseprofile.c; aurelienpierreeng/ansel-denoise, bench/rpu-sweep-calibration.csv.
 """
+CAMERAS = Path("rawspeed/cameras.xml")
+"""Beside the file where darktable is installed: the cameras and their names in other countries."""
 REMEDY = "give the path of darktable's noiseprofiles.json, as /usr/share/darktable/noiseprofiles.json"
 
 
@@ -132,11 +135,13 @@ def camera_noise(path: str | Path, maker: str, model: str, iso: float) -> NoiseP
 def find_camera(path: str | Path, maker: str, model: str) -> ProfiledCamera | None:
     """The camera in darktable's file; None where the file does not have it. The arguments are those of camera_noise.
 
-    Raises UserError for a file that cannot be used.
+    A camera that is sold under other names too, as the Canon EOS 550D as Kiss X4, is found by these where darktable's
+    list of cameras lies beside the file. Raises UserError for a file that cannot be used.
     """
     text = f"{maker} {model}"  # Pentax: its name is in the model, and the make is Ricoh
-    cameras = (camera for camera in read_noise_profiles(path) if camera.is_called(model) and camera.is_made_by(text))
-    return next(cameras, None)
+    known = [camera for camera in read_noise_profiles(path) if camera.is_made_by(text)]
+    names = (model, _other_names(Path(path).absolute().parent / CAMERAS).get(_plain(model)))
+    return next((camera for name in names if name for camera in known if camera.is_called(name)), None)
 
 
 def read_noise_profiles(path: str | Path) -> tuple[ProfiledCamera, ...]:
@@ -176,6 +181,21 @@ class _Maker(_Lenient):
 class _File(_Lenient):
     version: Literal[0]
     noiseprofiles: list[_Maker]
+
+
+@cache
+def _other_names(path: Path) -> dict[str, str]:
+    """The name of a camera by each other name of it, without blanks and in lower case; none without the list."""
+    try:
+        cameras = ElementTree.parse(path).getroot().iter("Camera")
+        return {
+            _plain(alias.text): camera.get("model", "")
+            for camera in cameras
+            for alias in camera.iter("Alias")
+            if alias.text
+        }
+    except (OSError, ElementTree.ParseError):
+        return {}
 
 
 @cache
