@@ -14,11 +14,12 @@ from restore.search.picture import picture, short
 from restore.search.trials import ITERATION, MINUTES, OWN, REASON, Search
 
 TABLE, PICTURE, BEST = "trials.csv", "trials.png", "best_options.json"
+UNFINISHED = "unfinished"
 STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
+    TrialState.RUNNING: UNFINISHED,
 }
 
 
@@ -79,12 +80,16 @@ def write_report(search: Search) -> list[str]:
     write_atomically(folder / BEST, options.model_dump_json(by_alias=True, indent=2).encode())
     own = next((f", with the option file as it is {row.value:.5g}" for row in complete if row.own), "")
     counts = {state: sum(row.state == state for row in rows) for state in STATES.values()}
+    unfinished = counts[UNFINISHED] and (
+        f"so far: {counts[UNFINISHED]} still run in other processes or were stopped; --report {folder} writes this anew"
+    )
     return [
         *_console(rows, keys, metric, best),
         f"{len(rows)} trials: {', '.join(f'{count} {state}' for state, count in counts.items() if count)}",
         f"best: trial {best.number}, {metric} {best.value:.5g}{own}; its run is {search.run_folder(best.number)}",
         f"table and picture: {folder / TABLE}, {folder / PICTURE}",
         f"train with the best options: python -m restore.train -opt {folder / BEST}",
+        *([unfinished] if unfinished else []),
     ]
 
 
