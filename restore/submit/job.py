@@ -100,9 +100,12 @@ def submit(scheduler: Literal["slurm", "pbs"], script: Path) -> str:
 
 def script_of(job: Job, folder: Path) -> str:
     """The text of the script, which lies in this folder."""
-    text = (Path(__file__).parent / f"{job.scheduler}.sh").read_text(encoding="utf-8")
+    whole, part = (
+        (Path(__file__).parent / name).read_text(encoding="utf-8") for name in (SCRIPT, f"{job.scheduler}.sh")
+    )
     cpus = job.cpus * job.processes
-    return ScriptTemplate(text).substitute(
+    return ScriptTemplate(whole.replace("@@scheduler\n", part)).substitute(
+        command=COMMANDS[job.scheduler],
         name=job.name,
         folder=folder,
         nodes=job.nodes,
