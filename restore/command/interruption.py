@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
@@ -13,15 +13,11 @@ from options.errors import Interrupted, InterruptedAtOnce
 @contextmanager
 def interrupted_at_once() -> Iterator[None]:
     """Inside the block SIGTERM and SIGHUP raise InterruptedAtOnce, as Ctrl+C raises KeyboardInterrupt."""
-    former: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-        former = {number: signal.signal(number, _raise) for number in numbers if not _under_nohup(number)}
+    former = _handled(("SIGTERM", "SIGHUP"), _raise)
     try:
         yield
     finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+        _put_back(former)
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
@@ -45,16 +41,11 @@ class Interruption:
     def __enter__(self) -> "Interruption":
         self.received = 0
         """The signal's number; 0: none."""
-        self.former: dict[int, Any] = {}  # what signal.signal returned
-        if threading.current_thread() is threading.main_thread():
-            numbers = [getattr(signal, name) for name in self.SIGNALS if hasattr(signal, name)]
-            self.former = {
-                number: signal.signal(number, self._record) for number in numbers if not _under_nohup(number)
-            }
+        self.former = _handled(self.SIGNALS, self._record)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._restore_handlers()
+        _put_back(self.former)
 
     def check(self) -> None:
         """Raises Interrupted if a signal has arrived."""
@@ -64,11 +55,20 @@ class Interruption:
     def _record(self, number: int, frame: FrameType | None) -> None:
         self.received = number
         if number == signal.SIGINT:
-            self._restore_handlers()  # so that a second one acts at once
+            _put_back(self.former)  # so that a second one acts at once
 
-    def _restore_handlers(self) -> None:
-        for number, handler in self.former.items():
-            signal.signal(number, handler)
+
+def _handled(names: Iterable[str], handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Has these signals handled so; returns the handlers that they had. None outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    return {number: signal.signal(number, handler) for number in numbers if not _under_nohup(number)}
+
+
+def _put_back(former: dict[int, Any]) -> None:
+    for number, handler in former.items():
+        signal.signal(number, handler)
 
 
 def _under_nohup(number: int) -> bool:
