@@ -55,7 +55,7 @@ def main(arguments: Namespace) -> int:
         kinds, left_out = _kinds(arguments, folder, files, restorer)
         kind_of = {file: kind for kind in kinds for file in kind.files}
         names = output_names(sorted(kind_of), lambda file: kind_of[file].suffixes(arguments.format))
-        _check_outputs(arguments, names)
+        _check_outputs(arguments, folder, files, names)
         about = _about(arguments, folder, restorer)
         record = Record(output, about, measuring.images, restorer.information, arguments.overwrite)
     record.left_out += left_out
@@ -168,6 +168,12 @@ def _kinds(
         what = "holds no image file; put some there" if Path(arguments.input).is_dir() else "is no image file; give one"
         missing = f"input: {arguments.input}: {what} ({suffixes}), or name another"
         raise UserError(*map(str, left_out), missing)
+    _check_arguments(arguments, kinds)
+    return kinds, left_out
+
+
+def _check_arguments(arguments: Namespace, kinds: list[Inputs]) -> None:
+    """Raises UserError for one that is of no use to any of the files."""
     for name in ("target", "degrade", "iso", "profile", "noise_profiles"):
         value = getattr(arguments, name)
         if value is not None and value is not False and not any(name in kind.takes for kind in kinds):
@@ -182,7 +188,6 @@ def _kinds(
             raise UserError(
                 f"format: {name} given, for raw files alone, of which there are none; give {', '.join(known)}"
             )
-    return kinds, left_out
 
 
 def _about(arguments: Namespace, folder: Path, restorer: Restorer) -> dict[str, Any]:
@@ -212,11 +217,12 @@ def _check_folders(arguments: Namespace) -> None:
             )
 
 
-def _check_outputs(arguments: Namespace, names: dict[Path, Outputs]) -> None:
-    given = [Path(path) for path in (arguments.input, arguments.target) if path]
-    folders = [path for path in given if path.is_dir()]
-    files = [file for path in given for file in (files_below(path) if path.is_dir() else [path])]
-    check_outputs(Path(arguments.output), names.values(), folders, files)
+def _check_outputs(arguments: Namespace, folder: Path, files: list[Path], names: dict[Path, Outputs]) -> None:
+    """Raises UserError where an output would lie among the files that are read, or replace one. files: of the input."""
+    folders = [Path(path) for path in (arguments.input, arguments.target) if path and Path(path).is_dir()]
+    read = [folder / file for file in files]
+    read += files_below(arguments.target) if arguments.target else []
+    check_outputs(Path(arguments.output), names.values(), folders, read)
 
 
 def _say(*lines: str) -> None:

@@ -92,12 +92,20 @@ class RawFile(NamedTuple):
 
     def linear(self) -> np.ndarray:
         """(H, W) float32: 0 = black level, 1 = white level at every site; not clipped."""
-        mosaic = self.data.astype(np.float32)
-        for (row, column), black in zip(sites(self.pattern), self.black, strict=True):
-            site = mosaic[row::2, column::2]
-            site -= black
-            site /= self.white - black
-        return mosaic
+        return linear(self.data, self.pattern, self.black, self.white)
+
+
+def linear(values: np.ndarray, pattern: Pattern, black: np.ndarray, white: float) -> np.ndarray:
+    """A mosaic (H, W) [DN] as float32: 0 = black level, 1 = white level at every site; not clipped.
+
+    black  (4,) levels of R, G1, G2, B [DN]
+    """
+    mosaic = values.astype(np.float32)
+    for (row, column), level in zip(sites(pattern), black, strict=True):
+        site = mosaic[row::2, column::2]
+        site -= level
+        site /= white - level
+    return mosaic
 
 
 def sites(pattern: Pattern) -> list[tuple[int, int]]:

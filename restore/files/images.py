@@ -38,6 +38,7 @@ __all__ = [
     "time_taken",
     "to_tensor",
     "to_uint",
+    "turned_upright",
     "write_image",
 ]
 
@@ -57,7 +58,7 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda image: np.rot90(image.swapaxes(0, 1), 2),
     8: np.rot90,
 }
-"""What turns an image (H, W) or (H, W, channels) upright, as a view, by its EXIF orientation; 1 is upright."""
+"""What turns an image (H, W) or (H, W, channels) upright, as a view, by its EXIF orientation; others are upright."""
 
 _WRITERS = {
     ".png": [],
@@ -101,7 +102,7 @@ def read_grey(path: str | Path) -> np.ndarray:
     image = read_image(path)
     grey = image[..., 0]
     if (image != grey[..., None]).any():
-        raise BadImage(path, "has colours", "give a raw file, or a grey PNG or TIFF file of the sensor's numbers")
+        raise BadImage(path, "has colours", "give raw files, or grey frames as the camera recorded them")
     return grey
 
 
@@ -113,7 +114,7 @@ def read_alpha(path: str | Path) -> np.ndarray | None:
     if image.ndim != 3 or image.shape[2] != 4:
         return None
     # OpenCV turns what it reads as the EXIF data say, but not what it reads unchanged.
-    return np.ascontiguousarray(UPRIGHT.get(_orientation(path), lambda alpha: alpha)(image[..., 3]))
+    return np.ascontiguousarray(turned_upright(image[..., 3], _orientation(path)))
 
 
 def _may_have_alpha(data: bytes) -> bool:
@@ -132,6 +133,11 @@ def _orientation(path: str | Path) -> int:
             return int(image.getexif().get(EXIF_ORIENTATION, 1))
     except Exception:  # whatever Pillow's decoders meet; the pixels have been read already
         return 1
+
+
+def turned_upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """An image (H, W) or (H, W, channels) turned as its EXIF orientation says, as a view."""
+    return UPRIGHT[orientation](image) if orientation in UPRIGHT else image
 
 
 def time_taken(path: str | Path) -> float | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from options.errors import UserError
-from restore.camera.raw_file import RAW_SUFFIXES, read_raw, sites
+from restore.camera.raw_file import RAW_SUFFIXES, linear, read_raw
 from restore.camera.restored_raw import RestoredRaw
 from restore.files.images import BadImage, read_grey
 from restore.files.paths import files_below
@@ -67,7 +67,4 @@ def _linear(path: Path, restored: RestoredRaw) -> np.ndarray:
     values = read_grey(path)
     if values.dtype != np.uint16:
         raise BadImage(path, "has 8 bits", "give the numbers of the sensor in 16 bits")
-    mosaic = values.astype(np.float32)
-    for (row, column), black in zip(sites(restored.pattern), restored.source.black, strict=True):
-        mosaic[row::2, column::2] = (mosaic[row::2, column::2] - black) / (restored.source.white - black)
-    return mosaic
+    return linear(values, restored.pattern, restored.source.black, restored.source.white)

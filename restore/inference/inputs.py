@@ -91,7 +91,7 @@ class Inputs(ABC):
     formats: ClassVar[dict[str, str]]
     """The suffix of a restored file by the name of its format. The first is the default."""
     takes: ClassVar[frozenset[str]] = frozenset()
-    """Which of the arguments target, degrade and iso are of use to this kind."""
+    """Which of the arguments target, degrade, iso, profile and noise_profiles are of use to this kind."""
     way_of_restoring: ClassVar[str]
     """In words, for a user who gave another one of these arguments."""
     notes: tuple[str, ...] = ()

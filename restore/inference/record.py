@@ -192,8 +192,8 @@ def _card(about: dict[str, Any], information: Information) -> dict[str, str]:
         card["trained on"] = f"{data['n_imgs_train']:,} photographs: {', '.join(map(str, data['training_path']))}"
         card["updates"] = f"{data['iteration']:,}"
     for image, metrics in (data.get("validation") or {}).items():
-        main = (f"{name} {short(name, value)}" for name, value in metrics.items() if not is_of_a_plane(name))
-        card[f"validation, {image}"] = ", ".join(main)
+        main = _of_whole_images(metrics)
+        card[f"validation, {image}"] = ", ".join(f"{name} {short(name, value)}" for name, value in main.items())
     used = {
         name: value
         for name, value in about.items()

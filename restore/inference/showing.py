@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from restore.evaluation.strips import brightened, display_gain, strip
-from restore.files.images import UPRIGHT, to_uint
+from restore.files.images import to_uint, turned_upright
 from restore.inference.inputs import Images
 from restore.report import Shown
 
@@ -111,11 +111,8 @@ def _removed(images: Images, rows: slice, columns: slice) -> tuple[dict[str, np.
     else:
         shot, read = (values[:, None, None] for values in images.noise)
         deviation = (shot * after.clamp(min=0) + read).sqrt().clamp(min=1e-12)
-    planes = (removed / deviation).numpy()
-    turn = UPRIGHT.get(images.orientation, _as_it_is)
-    return {
-        name: np.ascontiguousarray(turn(plane)) for name, plane in zip(images.layout.planes, planes, strict=True)
-    }, unit
+    planes = _upright(removed / deviation, images.orientation).numpy()
+    return dict(zip(images.layout.planes, planes, strict=True)), unit
 
 
 def _one_size(pictures: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -134,11 +131,5 @@ def _middle(length: int, part: int) -> slice:
 
 
 def _upright(picture: Tensor, orientation: int) -> Tensor:
-    """A picture (3, h, w) turned as its EXIF orientation says."""
-    turn = UPRIGHT.get(orientation, _as_it_is)
-    planes = [np.ascontiguousarray(turn(plane)) for plane in picture.float().cpu().numpy()]
-    return torch.from_numpy(np.stack(planes))
-
-
-def _as_it_is(image: np.ndarray) -> np.ndarray:
-    return image
+    """Planes (C, h, w) turned as their EXIF orientation says."""
+    return torch.from_numpy(np.stack([turned_upright(plane, orientation) for plane in picture.float().cpu().numpy()]))

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from options.errors import UserError
 from restore.camera.calibration.photon_transfer import Pairs, measure_pair, shape_samples, stack
 from restore.camera.raw_file import RAW_SUFFIXES, RawFile, read_raw, sites
-from restore.files.images import BadImage, read_image
+from restore.files.images import BadImage, read_grey
 from restore.files.paths import files_below, printable
 
 LOSSLESS_SUFFIXES = {".png", ".tif", ".tiff"}
@@ -126,11 +126,8 @@ def read_frame(path: Path) -> Frame:
     if path.suffix.lower() in RAW_SUFFIXES:
         raw = read_raw(path)
         return Frame(_planes(raw), raw.white, raw.camera, raw.iso, raw.black, raw.exposure_time)
-    image = read_image(path)
-    grey = image[..., 0]
-    if (image != grey[..., None]).any():
-        raise BadImage(path, "has colours", "give raw files, or grey frames as the camera recorded them")
-    return Frame(grey[None].astype(np.float32), 255.0 if image.dtype == np.uint8 else None)
+    grey = read_grey(path)
+    return Frame(grey[None].astype(np.float32), 255.0 if grey.dtype == np.uint8 else None)
 
 
 def measure_darks(pairs: list[FilePair], first: Frame, white: float) -> Pairs:

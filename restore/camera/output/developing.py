@@ -24,7 +24,7 @@ from restore.camera.output.dng_tags import Carried, carried_tags, default_crop
 from restore.camera.output.opcodes import BEFORE_DEMOSAICING, BEFORE_LEVELS, LISTS, operations, with_gain_maps
 from restore.camera.output.tiff import Entry, values_of
 from restore.camera.restored_raw import RestoredRaw
-from restore.files.images import UPRIGHT
+from restore.files.images import turned_upright
 from transforms.sensor.cameras import Camera
 
 BASELINE_EXPOSURE = 50730
@@ -53,7 +53,7 @@ def developed(restored: RestoredRaw) -> Picture:
         picture[rows] = (65535 * linear_srgb(colours, camera, exposure)).round()
     top, left, height, width = map(int, default_crop(carried, mosaic.shape) or (0, 0, *mosaic.shape))
     picture = picture[top : top + height, left : left + width]
-    turned = UPRIGHT.get(restored.source.orientation, lambda image: image)(picture)
+    turned = turned_upright(picture, restored.source.orientation)
     return Picture(turned, carried, notes)
 
 

@@ -9,7 +9,14 @@ import numpy as np
 
 from restore.camera.output.demosaicing import demosaiced
 from restore.camera.output.developing import shaded
-from restore.camera.output.dng import NOISE_REDUCTION_APPLIED, crop_tags
+from restore.camera.output.dng import (
+    ACTIVE_AREA,
+    BLACK_LEVEL,
+    BLACK_REPEAT,
+    NOISE_REDUCTION_APPLIED,
+    WHITE_LEVEL,
+    crop_tags,
+)
 from restore.camera.output.dng_file import write_dng_file
 from restore.camera.output.dng_tags import carried_tags, default_crop
 from restore.camera.output.opcodes import AFTER_DEMOSAICING
@@ -20,7 +27,6 @@ LINEAR_RAW = 34892
 WHITE = 65535
 """[DN]. Black is 0, so that what is darker, as noise is, is lost: neither darktable 4.2 nor RawTherapee 5.9 subtracts
 the black level of a linear DNG rightly, and their pictures would have other colours."""
-BLACK_REPEAT, BLACK_LEVEL, WHITE_LEVEL, ACTIVE_AREA = 50713, 50714, 50717, 50829
 STILL_TRUE = {50718, 50738, 50780, 51125, AFTER_DEMOSAICING}
 """Tags of the source's mosaic that hold for full colour: scales, the user's crop, what follows demosaicing. A
 NoiseProfile does not: what noise is left is no longer independent from pixel to pixel."""
