@@ -187,6 +187,13 @@ def test_damaged_and_small_files_are_named_and_left_out(workplace):
     assert str(folder / "text.jpg") in text
 
 
+def test_a_single_file_that_is_too_small_is_told_with_its_own_size(workplace):
+    folder = write_photographs(workplace / "photos", 1, size=(24, 30))
+    chain = transforms.build([{"class_name": "RandomCrop", "h": 32, "w": 32}, {"class_name": "ToTensor2"}])
+    with pytest.raises(UserError, match=r"00\.png: image: 24 x 30 pixels \(height x width\) given, .* need 32 x 32"):
+        open_photographs(folders(folder), chain, "training_path")
+
+
 def test_many_files_left_out_for_one_reason_are_one_line_that_says_what_needs_the_size(workplace):
     folder = write_photographs(workplace / "photos", 3, size=(24, 30))
     cv2.imwrite(str(folder / "turned.png"), np.zeros((30, 24, 3), np.uint8))

@@ -35,7 +35,6 @@ CHAIN_OF = {
     "testing_path": "transforms_test",
     "held_out_path": "transforms_test",
 }
-"""Names of files in a line that speaks of many."""
 
 
 class Photograph(NamedTuple):
@@ -155,14 +154,16 @@ def _cut(photographs: list[Photograph], place: str, scale: int) -> list[str]:
 
 
 def _by_reason(left_out: list[LeftOut], chain: Pipeline, place: str) -> list[str]:
-    """The lines, those of one reason as one line.
+    """The lines, those of one reason as one line. Of a single file that is too small the line tells its own size.
 
-    place  the option that the chain comes from, for the remedy of files that are too small
+    place  the option that the chain comes from, for the remedy of several files that are too small
     """
-    files = []
+    files, sizes = [], Counter(one.needed for one in left_out)
     for one in left_out:
         file, _, reason = one.line.partition(": ")
-        files.append((file, _too_small(one.needed, chain, place) if one.needed else reason))
+        if one.needed and sizes[one.needed] > 1:
+            reason = _too_small(one.needed, chain, place)
+        files.append((file, reason))
     return by_reason(files)
 
 

@@ -18,6 +18,7 @@ from restore.data.store_size import clean_store
 from restore.files.paths import printable
 from restore.networks import build_generator
 from restore.networks.weights import load_weights, read_state_dict
+from restore.training.consistency import not_on_device
 from restore.training.fine_tuning import freeze, rate_factors
 from restore.training.guard import non_finite_part
 from restore.training.lengths import RunLength
@@ -162,7 +163,7 @@ def _synthesised_on_device(
     if other := next((one for one in photographs if len(one.stored) > 1 or one.stored[0].metadata), None):
         reasons.append(f"training_path: {printable(other.source)} is a raw file or one of a pair, no single photograph")
     if reasons and options.synthesis == "device":
-        raise UserError(*(f'synthesis: "device" given, but {reason}; set it to "auto" or "cpu"' for reason in reasons))
+        raise UserError(*not_on_device(reasons))
     say(f"synthesis: on the CPU, since {reasons[0]}" if reasons else "synthesis: on the device, a batch at a time")
     return not reasons
 

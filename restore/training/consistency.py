@@ -114,7 +114,11 @@ def _no_worker(workers: int | None, prefetch: int) -> list[str]:
 
 def _not_on_device(chain: Pipeline, synthesis: str) -> list[str]:
     """Transforms that cannot work where the network is."""
-    reasons = chain.one_at_a_time("transforms_train") if synthesis == "device" else []
+    return not_on_device(chain.one_at_a_time("transforms_train")) if synthesis == "device" else []
+
+
+def not_on_device(reasons: list[str]) -> list[str]:
+    """A line for each reason why what is asked for by synthesis: "device" cannot be."""
     return [f'synthesis: "device" given, but {reason}; set it to "auto" or "cpu"' for reason in reasons]
 
 
